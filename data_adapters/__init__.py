@@ -1,0 +1,24 @@
+"""Foreign files become representations: numpy, HDF5, NWB, and the worm's signal flow.
+
+``read(path, **options)`` finds the format by content and suffix; ``formats()`` lists what there is;
+``bin_spikes`` makes presentation x unit x time counts of spike times.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from data_adapters.read import formats, read  # bound here, so that the function hides the module of its name
+
+if TYPE_CHECKING:
+    from repcompare.labels.spikes import bin_spikes
+
+__all__ = ["bin_spikes", "formats", "read"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "bin_spikes":
+        from repcompare.labels.spikes import bin_spikes
+
+        return bin_spikes
+    raise AttributeError(f"module 'data_adapters' has no attribute {name!r}; known: {', '.join(__all__)}")

@@ -1,0 +1,170 @@
+"""The formats of this package: how each is recognised, and its reader, imported when called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from repcompare.labels.formats import Format
+
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+NUMPY_MAGIC = b"\x93NUMPY"
+WORM_NAME = "demo:worm"
+
+
+def _is_hdf5(head: bytes) -> bool:
+    return any(head[at : at + 8] == HDF5_MAGIC for at in (0, 512, 1024, 2048))
+
+
+def _ends(path: str, *suffixes: str) -> bool:
+    return path.lower().endswith(suffixes)
+
+
+def _detect_repcompare(path: str, head: bytes) -> bool:
+    if not _is_hdf5(head):
+        return False
+    from data_adapters._hdf5 import peek
+
+    return peek(path)[2]
+
+
+def _detect_nwb(path: str, head: bytes) -> bool:
+    if not _is_hdf5(head):
+        return bool(head) and _ends(path, ".nwb")
+    from data_adapters._hdf5 import peek
+
+    attrs, _, _ = peek(path)
+    return "nwb_version" in attrs or _ends(path, ".nwb")
+
+
+def _detect_hdf5(path: str, head: bytes) -> bool:
+    return _is_hdf5(head) or (bool(head) and _ends(path, ".h5", ".hdf5"))
+
+
+def _detect_npy(path: str, head: bytes) -> bool:
+    return head.startswith(NUMPY_MAGIC) or (bool(head) and _ends(path, ".npy"))
+
+
+def _detect_npz(path: str, head: bytes) -> bool:
+    first = head[30 : 30 + int.from_bytes(head[26:28], "little")]
+    return (head.startswith(b"PK\x03\x04") and first.endswith(b".npy")) or (bool(head) and _ends(path, ".npz"))
+
+
+def _detect_worm(path: str, head: bytes) -> bool:
+    return path == WORM_NAME
+
+
+def _read_repcompare(path: str, **options: Any) -> Any:
+    from data_adapters._guard import guard
+    from repcompare.errors import OptionError
+    from repcompare.labels import store
+
+    if options:
+        raise OptionError(f"format repcompare has no option {next(iter(options))!r}; the file is complete as it is")
+    with guard(path):
+        return store.open(path)
+
+
+def _read_npy(path: str, **options: Any) -> Any:
+    from data_adapters._guard import guard
+    from data_adapters._options import ArrayOptions, parse
+    from data_adapters.networks.npy import read_npy
+
+    chosen = parse(ArrayOptions, options, "npy")
+    with guard(path, "a numpy .npy file"):
+        return read_npy(path, chosen)
+
+
+def _read_npz(path: str, **options: Any) -> Any:
+    from data_adapters._guard import guard
+    from data_adapters._options import ArrayOptions, parse
+    from data_adapters.networks.npy import read_npz
+
+    chosen = parse(ArrayOptions, options, "npz")
+    with guard(path, "a numpy .npz file"):
+        return read_npz(path, chosen)
+
+
+def _read_hdf5(path: str, **options: Any) -> Any:
+    from data_adapters._guard import guard
+    from data_adapters._options import ArrayOptions, parse
+    from data_adapters.networks.hdf5 import read_hdf5
+
+    chosen = parse(ArrayOptions, options, "hdf5")
+    with guard(path, "an HDF5 file of responses"):
+        return read_hdf5(path, chosen)
+
+
+def _read_nwb(path: str, **options: Any) -> Any:
+    from data_adapters._guard import guard
+    from data_adapters._options import SpikeOptions, parse
+    from data_adapters.spikes.nwb import read_nwb
+
+    chosen = parse(SpikeOptions, options, "nwb")
+    with guard(path, "an NWB file"):
+        return read_nwb(path, chosen)
+
+
+def _read_worm(path: str, **options: Any) -> Any:
+    from data_adapters._guard import guard
+    from data_adapters._options import WormOptions, parse
+    from data_adapters.demo.worm import read_worm
+
+    chosen = parse(WormOptions, options, "worm")
+    with guard(path, "the data files of wormneuroatlas 0.0.7.3"):
+        return read_worm(chosen)
+
+
+REPCOMPARE = Format(
+    name="repcompare",
+    suffixes=(".nc",),
+    extra="",
+    reads="the native form: a representation, a tree or scores, lazily",
+    detect=_detect_repcompare,
+    read=_read_repcompare,
+    rank=30,
+)
+WORM = Format(
+    name="worm",
+    suffixes=(),
+    extra="demo",
+    reads="demo:worm: signal flow between neurons of C. elegans, wiring, genes and positions",
+    detect=_detect_worm,
+    read=_read_worm,
+    rank=25,
+)
+NWB = Format(
+    name="nwb",
+    suffixes=(".nwb",),
+    extra="",
+    reads="spike times around events as presentation x unit [x time]; time series with series=",
+    detect=_detect_nwb,
+    read=_read_nwb,
+    rank=20,
+)
+NPY = Format(
+    name="npy",
+    suffixes=(".npy",),
+    extra="",
+    reads="one array (stimulus, unit), memory-mapped; feature maps are flattened",
+    detect=_detect_npy,
+    read=_read_npy,
+    rank=10,
+)
+NPZ = Format(
+    name="npz",
+    suffixes=(".npz",),
+    extra="",
+    reads="parts by key, read at once",
+    detect=_detect_npz,
+    read=_read_npz,
+    rank=10,
+)
+HDF5 = Format(
+    name="hdf5",
+    suffixes=(".h5", ".hdf5"),
+    extra="",
+    reads="parts by dataset with one row per stimulus, lazily",
+    detect=_detect_hdf5,
+    read=_read_hdf5,
+    rank=0,
+)

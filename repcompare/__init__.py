@@ -1,0 +1,81 @@
+"""repcompare: how alike are two systems' responses to the same stimuli, where, and can it be believed?
+
+The public names are loaded when first used, so that importing the package costs next to nothing.
+"""
+
+import sys as _sys
+from importlib import import_module as _import_module
+from types import ModuleType as _ModuleType
+from typing import Any as _Any
+
+__version__ = "0.1.0"
+
+# public name -> module that is its home
+_HOMES = {
+    "read": "repcompare.labels.formats",
+    "representation": "repcompare.labels.schema",
+    "validate": "repcompare.labels.schema",
+    "split_by": "repcompare.labels.parts",
+    "average_repeats": "repcompare.labels.preprocess",
+    "split_halves": "repcompare.labels.preprocess",
+    "complete_block": "repcompare.labels.preprocess",
+    "bin_spikes": "repcompare.labels.spikes",
+    "save": "repcompare.labels.store",
+    "open": "repcompare.labels.store",
+    "concat_scores": "repcompare.labels.scores",
+    "compare": "repcompare.compare",
+    "similarity_matrix": "repcompare.compare",
+    "measures": "repcompare.compare",
+    "cka": "repcompare.functional",
+    "rsa": "repcompare.functional",
+    "rdm": "repcompare.functional",
+    "compare_rdms": "repcompare.functional",
+    "procrustes": "repcompare.functional",
+    "cca": "repcompare.functional",
+    "encode": "repcompare.functional",
+    "table": "repcompare.views.table",
+    "plot": "repcompare.views.plot",
+    "simulate": "repcompare.simulate",
+}
+_MODULES = {"plot", "simulate", "errors"}
+
+__all__ = sorted([*_HOMES, "errors", "__version__"])
+
+
+class _FrontDoor(_ModuleType):
+    """The package as users see it: importing the submodule ``compare`` must not hide the function ``compare``."""
+
+    def __getattr__(self, name: str) -> _Any:
+        if name == "errors":
+            return _import_module("repcompare.errors")
+        if name not in _HOMES:
+            raise AttributeError(f"module 'repcompare' has no attribute {name!r}")
+        module = _import_module(_HOMES[name])
+        found = module if name in _MODULES else getattr(module, name)
+        self.__dict__[name] = _Menu(found) if name == "measures" else found
+        return self.__dict__[name]
+
+    def __setattr__(self, name: str, value: _Any) -> None:
+        if isinstance(value, _ModuleType) and name in _HOMES and name not in _MODULES:
+            return  # the import system binding a submodule to its parent
+        super().__setattr__(name, value)
+
+    def __dir__(self) -> list[str]:
+        return __all__
+
+
+class _Menu:
+    """``repcompare.measures()`` is the menu; ``repcompare.measures.cka`` is still the module of that name."""
+
+    def __init__(self, menu: _Any) -> None:
+        self._menu = menu
+        self.__doc__ = menu.__doc__
+
+    def __call__(self) -> _Any:
+        return self._menu()
+
+    def __getattr__(self, name: str) -> _Any:
+        return getattr(_sys.modules["repcompare.measures"], name)
+
+
+_sys.modules[__name__].__class__ = _FrontDoor

@@ -1,0 +1,120 @@
+"""The declarative door: what shall be compared with what, and by which measures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+from repcompare.engine.run import run
+from repcompare.engine.study import declare, menu
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def compare(source: Any, target: Any, *, measures: Any, by: Any = None, **options: Any) -> xr.Dataset:
+    """Compare every part of the source with every part of the target, by every measure.
+
+    Parameters
+    ----------
+    source, target : representation, path, mapping of name to them, or xarray.DataTree
+        Two systems' responses to the same stimuli; matched by the names of the stimuli, never by row order.
+    measures : str, Measure, iterable of them, or mapping of label to them
+        Names as :func:`measures` lists them, or measures with options (``repcompare.measures.cka.cka(kernel="rbf")``).
+    by : str or (str, str), optional
+        Split the source (and the target) into parts by a label of the units: ``by=("layer", "region")``.
+    **options
+        ``stimuli="exact" | "intersection"``; ``nan="raise" | "drop_units" | "drop_stimuli" | "pairwise"``;
+        ``folds=5`` (int, ``"loo"``, splitter, or list of (train, test)); ``groups=`` a label of the rows that folds keep
+        together; ``ceiling=None | "split_half"`` with ``n_splits=20``; ``confidence=0.95`` for intervals over stimuli;
+        ``permutations=1000`` for p-values; ``unit_scores=True``; ``seed=0``; ``n_jobs=1`` threads; ``memory=`` bytes;
+        ``hash_inputs=True``; ``progress=None | False | callable``.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``score (source, target, measure)`` in the unit and range of each measure, and beside it ``score_ceiling``,
+        ``score_normalised``, ``score_low``, ``score_high``, ``score_pvalue``, ``score_pvalue_corrected``, ``score_fold``,
+        counts, and ``reason`` where a cell has no score.
+
+    Raises
+    ------
+    AlignmentError
+        When the stimuli do not match; with the names of those that lack a partner.
+    SchemaError, FormatError
+        When a side is not what it should be.
+    MeasureError
+        When a measure is not defined on these data; naming the part.
+    OptionError
+        For options, measures or labels that do not exist.
+
+    Examples
+    --------
+    >>> import numpy as np, repcompare as rc
+    >>> rng = np.random.default_rng(0)
+    >>> names = [f"image{i}" for i in range(30)]
+    >>> brain = rc.representation(rng.normal(size=(30, 8)), stimulus=names)
+    >>> model = rc.representation(brain.response.values[::-1] * 2 + 1, stimulus=names[::-1])
+    >>> scores = rc.compare(model, brain, measures=["cka", "procrustes"], progress=False)
+    >>> scores.score.values.round(6).ravel().tolist()
+    [1.0, 0.0]
+    """
+    return run(declare(source, target, measures=measures, by=by, **options))
+
+
+def similarity_matrix(sources: Any, *, measure: Any = "cka", by: str | None = None, **options: Any) -> xr.Dataset:
+    """Compare all parts of the sources with each other.
+
+    Parameters
+    ----------
+    sources : representation with ``by=``, path, mapping, list of paths, or xarray.DataTree
+        The systems.
+    measure : str, Measure, or several as in :func:`compare`
+        What is computed.
+    by : str, optional
+        Split each source into parts by this label of its units.
+    **options
+        As in :func:`compare`.
+
+    Returns
+    -------
+    xarray.Dataset
+        Scores with the same names along ``source`` and ``target``.
+
+    Raises
+    ------
+    RepcompareError
+        As :func:`compare`.
+
+    Examples
+    --------
+    >>> import numpy as np, repcompare as rc
+    >>> x = rc.representation(np.random.default_rng(0).normal(size=(20, 5)), stimulus=[f"s{i}" for i in range(20)])
+    >>> matrix = rc.similarity_matrix({"a": x, "b": x}, measure="cka", progress=False)
+    >>> matrix.score.sel(source="a", target="b").round(6).item()
+    1.0
+    """
+    if not isinstance(sources, (str, Mapping, xr.Dataset, xr.DataTree)) and hasattr(sources, "__iter__"):
+        sources = {str(path): path for path in sources}
+    return run(declare(sources, None, measures=measure, by=by, **options))
+
+
+def measures() -> pd.DataFrame:
+    """Return the menu: every measure with its kind, range, symmetry, invariances and reference.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per measure, in its default form.
+
+    Examples
+    --------
+    >>> import repcompare as rc
+    >>> "cka" in rc.measures()["measure"].tolist()
+    True
+    """
+    import pandas as pd
+
+    return pd.DataFrame(menu())

@@ -1,0 +1,1 @@
+"""What is done, in what order?  A study is declared, planned and run."""

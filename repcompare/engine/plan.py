@@ -1,0 +1,178 @@
+"""From a study to its tasks: alignment, folds, counts, and an estimate of memory, before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from repcompare.engine.study import Study
+from repcompare.errors import AlignmentError, MeasureError, OptionError, suggest
+from repcompare.labels.align import Alignment, align, row_labels, to_matrix
+from repcompare.labels.schema import sample_dim
+from repcompare.measures._measure import Folds
+from repcompare.statistics.folds import make_folds
+
+OVERHEAD = 1.2  # of the sum of states and buffers
+Side = Literal["source", "target", "both"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a study: a representation, on one side of the comparison or on both."""
+
+    name: str
+    side: Side
+    data: xr.Dataset
+
+    @property
+    def title(self) -> str:
+        """How messages call it."""
+        return f"{'source' if self.side == 'both' else self.side} {self.name!r}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study with everything decided.
+
+    Attributes
+    ----------
+    study : Study
+    parts : tuple of Part
+        What is prepared, each once.
+    alignment : Alignment
+        Shared stimuli, and what each part has beyond them.
+    stimuli : ndarray of str, shape (n_stimuli,)
+        Those that are compared: the shared ones, less those with missing values under ``nan="drop_stimuli"``.
+    folds : Folds or None
+        Of the fitted measures.
+    memory : int
+        Estimated peak in bytes.
+    """
+
+    study: Study
+    parts: tuple[Part, ...]
+    alignment: Alignment
+    stimuli: np.ndarray
+    folds: Folds | None
+    memory: int
+
+    @property
+    def n_cells(self) -> int:
+        """Number of scores."""
+        return len(self.study.sources) * len(self.study.targets) * len(self.study.measures)
+
+    def __str__(self) -> str:
+        study = self.study
+        left = self.alignment.n_dropped
+        return (
+            f"{len(study.sources)} source x {len(study.targets)} target parts, {len(study.measures)} measures, "
+            f"{len(self.stimuli)} shared stimuli{f' ({left} others left out)' if left else ''}: "
+            f"{len(self.parts)} parts to prepare, {self.n_cells} scores, about {_size(self.memory)}"
+        )
+
+
+def _size(n: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if n < 1000:
+            return f"{n:.0f} {unit}"
+        n /= 1000
+    return f"{n:.1f} GB"
+
+
+def make_plan(study: Study) -> Plan:
+    """Align the parts, draw the folds and estimate the memory.
+
+    Raises
+    ------
+    AlignmentError
+        When the stimuli do not match as the study demands.
+    MeasureError
+        When there are fewer stimuli than a measure needs.
+    OptionError
+        When the plan needs more than the memory it may use.
+    """
+    parts = _parts(study)
+    alignment = align({p.title: p.data for p in parts}, study.options.stimuli)
+    stimuli = alignment.stimuli
+    if study.options.nan == "drop_stimuli":
+        stimuli = _complete_stimuli(parts, stimuli)
+    for label, measure in study.measures.items():
+        if len(stimuli) < measure.min_stimuli:
+            raise MeasureError(
+                f"{label}: {len(stimuli)} stimuli to compare; expected at least {measure.min_stimuli}; add stimuli"
+            )
+    folds = _folds(study, parts, stimuli) if any(m.fitted for m in study.measures.values()) else None
+    plan = Plan(study, parts, alignment, stimuli, folds, _memory(study, parts, len(stimuli), folds))
+    limit = study.options.memory
+    if limit is not None and plan.memory > limit:
+        raise OptionError(
+            f"memory={limit} bytes is too little: the plan needs about {plan.memory} ({plan}); "
+            "compare fewer parts at a time, or raise memory="
+        )
+    return plan
+
+
+def _parts(study: Study) -> tuple[Part, ...]:
+    if study.square:
+        return tuple(Part(name, "both", ds) for name, ds in study.sources.items())
+    sources = [Part(name, "source", ds) for name, ds in study.sources.items()]
+    return (*sources, *(Part(name, "target", ds) for name, ds in study.targets.items()))
+
+
+def _complete_stimuli(parts: tuple[Part, ...], stimuli: np.ndarray) -> np.ndarray:
+    keep = np.ones(len(stimuli), dtype=bool)
+    for part in parts:
+        keep &= ~np.isnan(to_matrix(part.data, stimuli)).any(axis=1)
+    if not keep.any():
+        raise AlignmentError(
+            "nan='drop_stimuli' leaves no stimulus: each misses a value somewhere; try nan='drop_units'"
+        )
+    return stimuli[keep]
+
+
+def _folds(study: Study, parts: tuple[Part, ...], stimuli: np.ndarray) -> Folds:
+    options = study.options
+    continuous = all(sample_dim(p.data) == "time" for p in parts)
+    groups = None if options.groups is None else _groups(options.groups, parts, stimuli)
+    return make_folds(
+        len(stimuli),
+        options.folds,
+        groups=groups,
+        seed=options.seed,
+        sample="time" if continuous else "stimulus",
+    )
+
+
+def _groups(name: str, parts: tuple[Part, ...], stimuli: np.ndarray) -> np.ndarray:
+    for part in parts:
+        if name in part.data.coords and part.data[name].dims == (sample_dim(part.data),):
+            return row_labels(part.data, name, stimuli)
+    known = {str(c) for p in parts for c in p.data.coords if p.data[c].dims == (sample_dim(p.data),)}
+    raise OptionError(f"groups={name!r}: no part has such a label of its rows{suggest(name, sorted(known))}")
+
+
+def _memory(study: Study, parts: tuple[Part, ...], n: int, folds: Folds | None) -> int:
+    """Bytes: the states of all parts, the arrays being prepared, one more copy of each for centring."""
+    states, largest = 0, 0
+    for part in parts:
+        p, itemsize = part.data.sizes["unit"], part.data["response"].dtype.itemsize
+        largest = max(largest, part.data["response"].size * itemsize + n * min(p, n) * 8)
+        for measure in study.measures.values():
+            states += measure.state_bytes(n, p, itemsize, len(folds) if folds and measure.fitted else 1)
+    return int(OVERHEAD * (states + study.options.n_jobs * largest))
+
+
+def describe(plan: Plan) -> dict[str, Any]:
+    """Return the plan as plain values, for logs and ``--json``."""
+    left: Mapping[str, np.ndarray] = plan.alignment.dropped
+    return {
+        "parts": len(plan.parts),
+        "cells": plan.n_cells,
+        "stimuli": len(plan.stimuli),
+        "stimuli_left_out": {name: len(names) for name, names in left.items()},
+        "memory_bytes": plan.memory,
+    }

@@ -1,0 +1,210 @@
+"""From what the tasks gave to one labelled table, with the record that lets every number be traced."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from repcompare.engine.plan import Plan
+from repcompare.engine.prepare import Prepared
+from repcompare.errors import some
+from repcompare.labels.scores import Axes, assemble, normalise_by_ceiling
+from repcompare.measures._measure import Outcome
+from repcompare.statistics.resampling import subsets
+
+POSITIONAL = re.compile(r"#\d+")  # what adapters call stimuli under stimuli="positional"
+Float64 = npt.NDArray[np.float64]
+Sides = tuple[Sequence[Prepared], Sequence[Prepared]]
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """One comparison: its outcome, why there is none, and how long it took."""
+
+    outcome: Outcome
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Cells:
+    """All comparisons of one measure: ``rows[source][target]``."""
+
+    rows: Sequence[Sequence[CellResult]]
+
+    def gather(self, what: Callable[[CellResult], Any]) -> np.ndarray:
+        """Return one value (or array) of each cell as an array (n_sources, n_targets, ...)."""
+        return np.array([[what(cell) for cell in row] for row in self.rows])
+
+    @property
+    def score(self) -> Float64:
+        """Scores, shape (n_sources, n_targets)."""
+        scores: Float64 = self.gather(lambda cell: cell.outcome.score)
+        return scores
+
+
+def to_scores(
+    plan: Plan,
+    sides: Sides,
+    results: Mapping[str, Cells],
+    resampled: Mapping[str, Mapping[str, Float64]],
+    seconds: float,
+) -> xr.Dataset:
+    """Assemble what the tasks of a run gave into one scores dataset.
+
+    Parameters
+    ----------
+    plan : Plan
+    sides : tuple of two sequences of Prepared
+        Sources and targets.
+    results : mapping of measure label to Cells
+    resampled : mapping of measure label to arrays of shape (n_sources, n_targets)
+        Intervals and p-values, where there are any.
+    seconds : float
+        Of the whole run.
+    """
+    sources, targets = sides
+    shape = (len(sources), len(targets), len(results))
+    cells: dict[str, np.ndarray] = {
+        "score": np.stack([r.score for r in results.values()], axis=-1),
+        "seconds": np.stack([r.gather(lambda c: c.seconds) for r in results.values()], axis=-1),
+        "reason": np.stack([r.gather(lambda c: c.reason) for r in results.values()], axis=-1).astype(str),
+        "notes": np.stack([r.gather(_notes) for r in results.values()], axis=-1).astype(str),
+        "n_stimuli": np.full(shape, len(plan.stimuli)),
+        "n_source_units": _spread(np.array([len(s.unit_ids) for s in sources])[:, None, None], shape),
+        "n_target_units": _spread(np.array([len(t.unit_ids) for t in targets])[None, :, None], shape),
+        "n_dropped": _spread(_dropped(plan, sources, targets), shape),
+    }
+    ceiling = np.array([[t.ceilings.get(label, np.nan) for label in results] for t in targets])
+    cells["score_ceiling"] = _spread(ceiling[None], shape)
+    cells["score_normalised"] = normalise_by_ceiling(cells["score"], cells["score_ceiling"])
+    for name in ("score_low", "score_high", "score_pvalue", "score_pvalue_corrected"):
+        missing = np.full(shape[:2], np.nan)
+        cells[name] = np.stack([resampled[label].get(name, missing) for label in results], axis=-1)
+    cells |= _fold_scores(results, plan)
+    axes, unit_cells = _axes(plan, targets, results)
+    return assemble(cells | unit_cells, axes, _record(plan, sides, results, seconds))
+
+
+def _spread(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    return np.array(np.broadcast_to(values, shape))
+
+
+def _dropped(plan: Plan, sources: Sequence[Prepared], targets: Sequence[Prepared]) -> np.ndarray:
+    stimuli = len(plan.alignment.stimuli) - len(plan.stimuli)
+    dropped = [[s.n_dropped + t.n_dropped + stimuli for t in targets] for s in sources]
+    return np.array(dropped)[:, :, None]
+
+
+def _notes(cell: CellResult) -> str:
+    counts = [f"{name}={count}" for name, count in cell.outcome.counts.items()]
+    return "; ".join([*counts, *cell.outcome.notes])
+
+
+def _fold_scores(results: Mapping[str, Cells], plan: Plan) -> dict[str, np.ndarray]:
+    if plan.folds is None:
+        return {}
+    missing = np.full(len(plan.folds), np.nan)
+
+    def folds(cell: CellResult) -> np.ndarray:
+        return missing if cell.outcome.fold_scores is None else cell.outcome.fold_scores
+
+    return {"score_fold": np.stack([r.gather(folds) for r in results.values()], axis=2)}
+
+
+def _axes(plan: Plan, targets: Sequence[Prepared], results: Mapping[str, Cells]) -> tuple[Axes, dict[str, np.ndarray]]:
+    study = plan.study
+    coords: dict[str, tuple[str, Sequence[Any]]] = {
+        "kind": ("measure", [m.kind for m in study.measures.values()]),
+        "unit_of_score": ("measure", [m.unit for m in study.measures.values()]),
+    }
+    for dim, label, parts in (("source", study.by[0], study.sources), ("target", study.by[1], study.targets)):
+        if label:
+            coords[f"{dim}_{label}"] = (dim, [_label_of(name, ds, label) for name, ds in parts.items()])
+    cells: dict[str, np.ndarray] = {}
+    if study.options.unit_scores:
+        coords["target_unit_id"] = ("target_unit", np.concatenate([t.unit_ids for t in targets]).tolist())
+        owners = np.repeat(list(study.targets), [len(t.unit_ids) for t in targets])
+        coords["target_unit_target"] = ("target_unit", owners.tolist())
+        cells["score_unit"] = _unit_scores(results, targets)
+    return Axes(sources=list(study.sources), targets=list(study.targets), measures=list(results), coords=coords), cells
+
+
+def _label_of(name: str, ds: xr.Dataset, label: str) -> str:
+    """The one value that a part has of the label by which it was split; its own name where it came ready split."""
+    full = f"unit_{label}" if f"unit_{label}" in ds.coords else label
+    return str(ds[full].values[0]) if full in ds.coords else name.rpartition("/")[2]
+
+
+def _unit_scores(results: Mapping[str, Cells], targets: Sequence[Prepared]) -> np.ndarray:
+    """Scores of single target units, targets side by side: (n_sources, n_measures, n_units of all targets)."""
+
+    def row(cells: Sequence[CellResult]) -> np.ndarray:
+        found = [cell.outcome.unit_scores for cell in cells]
+        widths = [len(t.unit_ids) for t in targets]
+        return np.concatenate([np.full(w, np.nan) if f is None else f for f, w in zip(found, widths, strict=True)])
+
+    return np.stack([np.stack([row(cells) for cells in r.rows]) for r in results.values()], axis=1)
+
+
+def _record(plan: Plan, sides: Sides, results: Mapping[str, Cells], seconds: float) -> dict[str, Any]:
+    """Attributes that let every number be traced: policies, seed, hashes, versions, warnings."""
+    import scipy
+
+    from repcompare import __version__
+
+    options = plan.study.options
+    both = [*zip(plan.study.sources, sides[0], strict=True)]
+    if not plan.study.square:
+        both += zip(plan.study.targets, sides[1], strict=True)
+    record: dict[str, Any] = {
+        "study": str(plan),
+        "measures": [f"{label}: {measure.label}" for label, measure in plan.study.measures.items()],
+        "seed": options.seed,
+        "stimuli_policy": options.stimuli,
+        "n_stimuli_left_out": plan.alignment.n_dropped,
+        "nan_policy": options.nan,
+        "folds": plan.folds.scheme if plan.folds else "none",
+        "ceiling": options.ceiling or "none",
+        "normalisation": "attenuation" if options.ceiling else "none",
+        "confidence": options.confidence or "none",
+        "interval": subsets(len(plan.stimuli), options.seed)[0] if options.confidence else "none",
+        "permutations": options.permutations,
+        "correction": "max" if options.permutations else "none",
+        "versions": f"repcompare {__version__}, python {platform.python_version()}, numpy {np.__version__}, "
+        f"scipy {scipy.__version__}, xarray {xr.__version__}",
+        "seconds": round(seconds, 3),
+    }
+    if options.hash_inputs:
+        record["inputs"] = [f"{name}: {part.digest}" for name, part in both]
+    warnings = _warnings(plan, [*sides[0], *sides[1]], results)
+    return record | ({"warnings": warnings} if warnings else {})
+
+
+def _warnings(plan: Plan, parts: Sequence[Prepared], results: Mapping[str, Cells]) -> list[str]:
+    found: dict[str, None] = {}
+    if all(POSITIONAL.fullmatch(name) for name in plan.stimuli[:3].tolist()):
+        found["positional: rows were matched by their position; give the sources stimulus labels"] = None
+    for name, left in plan.alignment.dropped.items():
+        found[f"stimuli_left_out: {len(left)} of {name} have no partner: {some(left)}"] = None
+    for part in parts:
+        found |= dict.fromkeys(part.warnings)
+    for label, result in results.items():
+        cells = [cell for row in result.rows for cell in row]
+        failed = sum(1 for cell in cells if cell.reason)
+        if failed:
+            found[f"failed: {label}: {failed} of {len(cells)} cells have no score; see 'reason'"] = None
+        notes = [note for cell in cells for note in cell.outcome.notes]
+        for code in dict.fromkeys(note.partition(":")[0] for note in notes):
+            same = [note for note in notes if note.startswith(code)]
+            found[f"{same[0]}" + (f" (and {len(same) - 1} cells more)" if len(same) > 1 else "")] = None
+        if plan.study.options.confidence and plan.study.measures[label].restrict is None:
+            found[f"no_interval: {label} has no interval over stimuli"] = None
+    return list(found)

@@ -1,0 +1,193 @@
+"""The declaration of a comparison: what with what, by which measures, under which policies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from repcompare.errors import OptionError, choose
+from repcompare.labels.align import POLICIES
+from repcompare.labels.formats import read
+from repcompare.labels.parts import WHOLE, checked, parts_of, split_by
+from repcompare.measures._measure import Measure
+from repcompare.measures.registry import menu, resolve
+
+__all__ = ["Options", "Study", "declare", "load", "menu"]
+
+NAN_POLICIES = ("raise", "drop_units", "drop_stimuli", "pairwise")
+CEILINGS = (None, "split_half")
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a study is carried out.
+
+    Attributes
+    ----------
+    stimuli : {"exact", "intersection"}
+        Demand the same stimuli on all sides, or keep those that all share.
+    nan : {"raise", "drop_units", "drop_stimuli", "pairwise"}
+        What to do about missing values.
+    folds : int, "loo", list of (train, test) or scikit-learn splitter
+        Folds over stimuli of the fitted measures.
+    groups : str, optional
+        Label of the rows (``"run"``, ``"stimulus_category"``): whole groups are held out together.
+    ceiling : {None, "split_half"}
+        Noise ceiling from the repeats of the target.
+    n_splits : int
+        Random halvings of the repeats behind the ceiling.
+    confidence : float, optional
+        Coverage of the intervals over stimuli.
+    permutations : int
+        Permutations of the stimuli behind the p-values.
+    seed : int
+        Of folds, halvings and permutations.
+    n_jobs : int
+        Threads.
+    memory : int, optional
+        Bytes that the plan may need.
+    unit_scores : bool
+        Keep the scores of single target units, where a measure has them.
+    hash_inputs : bool
+        Record a content hash of each part.
+    progress : callable, False or None
+        ``(done, total, text)``; None shows a bar on a terminal.
+    """
+
+    stimuli: str = "exact"
+    nan: str = "raise"
+    folds: Any = 5
+    groups: str | None = None
+    ceiling: str | None = None
+    n_splits: int = 20
+    confidence: float | None = None
+    permutations: int = 0
+    seed: int = 0
+    n_jobs: int = 1
+    memory: int | None = None
+    unit_scores: bool = False
+    hash_inputs: bool = True
+    progress: Progress | bool | None = None
+
+    def __post_init__(self) -> None:
+        choose(self.stimuli, POLICIES, "stimuli")
+        choose(self.nan, NAN_POLICIES, "nan")
+        choose(self.ceiling, CEILINGS, "ceiling")
+        for name, least in (("permutations", 0), ("n_jobs", 1), ("n_splits", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise OptionError(f"{name}={value!r}; expected a whole number of at least {least}")
+        if self.confidence is not None and not 0 < self.confidence < 1:
+            raise OptionError(f"confidence={self.confidence!r}; expected a number between 0 and 1, such as 0.95")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Sources, targets and measures by name, and the options.
+
+    Attributes
+    ----------
+    sources, targets : mapping of name to representation
+        The parts on either side; ``targets`` is ``sources`` itself for a similarity matrix.
+    measures : mapping of label to Measure
+        What is computed.
+    by : tuple of (str or None, str or None)
+        The labels by which the sides were split.
+    options : Options
+        Policies and resources.
+    """
+
+    sources: Mapping[str, xr.Dataset]
+    targets: Mapping[str, xr.Dataset]
+    measures: Mapping[str, Measure]
+    by: tuple[str | None, str | None] = (None, None)
+    options: Options = field(default_factory=Options)
+
+    @property
+    def square(self) -> bool:
+        """Whether both sides are the same parts."""
+        return self.targets is self.sources
+
+
+def declare(source: Any, target: Any, *, measures: Any, by: Any = None, **options: Any) -> Study:
+    """Check what the user asked for and return it as a :class:`Study`.
+
+    Parameters
+    ----------
+    source, target : representation, path, mapping of name to them, or xarray.DataTree
+        The two sides; ``target=None`` compares all parts of the source with each other.
+    measures : str, Measure, iterable of them, or mapping of label to them
+        The measures.
+    by : str or tuple of (str or None, str or None), optional
+        Split the source (and the target) by these labels of their units.
+    **options
+        See :class:`Options`.
+
+    Raises
+    ------
+    OptionError, UnknownMeasureError
+        For anything that is not on the menu, before any data are read.
+    SchemaError, FormatError
+        For sources that are not representations.
+    """
+    resolved = resolve(measures)
+    settings = Options(**options)
+    by_source, by_target = _split_labels(by)
+    sources = load(source, "source", by_source)
+    targets = sources if target is None else load(target, "target", by_target)
+    return Study(sources=sources, targets=targets, measures=resolved, by=(by_source, by_target), options=settings)
+
+
+def _split_labels(by: Any) -> tuple[str | None, str | None]:
+    if by is None or isinstance(by, str):
+        return by, None
+    if isinstance(by, (tuple, list)) and len(by) == 2 and all(b is None or isinstance(b, str) for b in by):
+        return by[0], by[1]
+    raise OptionError(f"by={by!r}; expected a label, or two: (label of the source, label of the target)")
+
+
+def load(source: Any, side: str, by: str | None = None) -> dict[str, xr.Dataset]:
+    """Return the parts of one side by name: files opened, labels split, schema checked.
+
+    Parameters
+    ----------
+    source : representation, path, mapping or xarray.DataTree
+        One side of a comparison.
+    side : str
+        ``"source"`` or ``"target"``, for messages and as the name of a nameless part.
+    by : str, optional
+        Label of the units by which representations are split; parts that already are such parts stay.
+    """
+    parts = checked(parts_of(_opened(source)), side)
+    if by is not None:
+        parts = _split(parts, by)
+    fallback = Path(os.fspath(source)).name.partition(".")[0] if isinstance(source, (str, os.PathLike)) else side
+    return {name or fallback: part for name, part in parts.items()}
+
+
+def _opened(source: Any) -> Any:
+    if isinstance(source, (str, os.PathLike)):
+        return read(source)
+    if isinstance(source, Mapping) and not isinstance(source, (xr.Dataset, xr.DataTree)):
+        return {name: _opened(item) for name, item in source.items()}
+    return source
+
+
+def _split(parts: dict[str, xr.Dataset], by: str) -> dict[str, xr.Dataset]:
+    out: dict[str, xr.Dataset] = {}
+    for name, part in parts.items():
+        has_label = f"unit_{by}" in part.coords or by in part.coords
+        if name != WHOLE and not has_label:
+            out[name] = part  # the parts already are layers, regions ...
+            continue
+        pieces = split_by(part, by)
+        for value, piece in pieces.items():
+            whole = name != WHOLE and len(pieces) == 1  # the part is one layer, region ... already
+            out[name if whole else "/".join(n for n in (name, value) if n)] = piece
+    return out

@@ -1,0 +1,1 @@
+"""What are things called?  xarray and numpy only; numerics never enter here."""

@@ -1,0 +1,1 @@
+"""What is compared?  Arrays in, floats out; labels never enter here."""

@@ -1,0 +1,406 @@
+"""Centred kernel alignment: how alike two systems' stimulus-by-stimulus kernels are.
+
+One idea serves all estimators: a source becomes one vector over pairs of stimuli (its centred kernel, normalised), and
+the score of a pair of sources is a dot product of two such vectors.  Narrow sources (few units, many stimuli) keep their
+centred responses in place of the kernel, and the same dot product is taken in feature space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from repcompare.errors import MeasureError, OptionError, choose
+from repcompare.kernels.gram import offdiagonal_sums, pack_pairs, unpack_pairs
+from repcompare.measures._linalg import (
+    angle,
+    bounded_cosine,
+    centre,
+    centre64,
+    gram,
+    input_eps,
+    require_variance,
+)
+from repcompare.measures._measure import Array, Index, Measure
+
+Estimator = Literal["debiased", "biased", "stimulus_and_unit", "repeats", "rv2"]
+ESTIMATORS: dict[str, str] = {
+    "debiased": "unbiased over stimuli (U-centred); default",
+    "biased": "double-centred, the original form; tends to 1 when units outnumber stimuli",
+    "stimulus_and_unit": "unbiased over stimuli and units",
+    "repeats": "noise of single trials removed through repeats",
+    "rv2": "double-centred without the diagonal",
+}
+KERNELS = ("linear", "rbf")
+U_CENTRED = ("debiased", "stimulus_and_unit", "repeats")
+PAIR_BLOCK = 1 << 14  # pairs of stimuli per block of the batched product
+
+
+@dataclass(frozen=True)
+class KernelState:
+    """A prepared source: its normalised centred kernel as a vector over pairs, or the responses that make it.
+
+    Attributes
+    ----------
+    estimator : str
+    n : int
+        Number of stimuli.
+    pairs : ndarray, shape (n (n - 1) / 2,) or, for ``biased``, (n (n + 1) / 2,), optional
+        Scaled so that the dot product of two states is their score; the diagonal, if any, comes last.
+    factor : ndarray, shape (n_stimuli, n_units), optional
+        Column-centred responses of a narrow source, scaled likewise.
+    norm : float
+        Length of the centred kernel over pairs before it was scaled.
+    """
+
+    estimator: str
+    n: int
+    norm: float
+    pairs: Array | None = None
+    factor: Array | None = None
+
+
+def cka(
+    kernel: Literal["linear", "rbf"] = "linear",
+    *,
+    bandwidth: Literal["median"] | float = "median",
+    bandwidth_scale: Literal["median", "absolute"] = "median",
+    estimator: Estimator = "debiased",
+    angular: bool = False,
+) -> Measure:
+    """Centred kernel alignment.
+
+    Parameters
+    ----------
+    kernel : {"linear", "rbf"}
+        Inner products, or ``exp(-d^2 / (2 sigma^2))`` of Euclidean distances d.
+    bandwidth : "median" or float
+        Sigma of the rbf kernel: the median distance, or this multiple of it (``bandwidth_scale="median"``), or this
+        very number in response units (``"absolute"``).
+    bandwidth_scale : {"median", "absolute"}
+        See ``bandwidth``.
+    estimator : {"debiased", "biased", "stimulus_and_unit", "repeats", "rv2"}
+        ``debiased``: <U(K), U(L)> / (|U(K)| |U(L)|) with U-centred kernels, in [-1, 1], mean 0 for unrelated data.
+        ``biased``: the same with double-centred kernels, in [0, 1]; tends to 1 for unrelated data when units
+        outnumber stimuli.  ``rv2``: double-centred without the diagonal.  ``stimulus_and_unit``: units are a sample
+        too (linear kernel; may exceed 1).  ``repeats``: needs single repeats; removes their noise (may exceed 1).
+    angular : bool
+        Return the angle arccos(score) in rad; a metric for ``biased``.
+
+    Returns
+    -------
+    Measure
+        Similarity, symmetric, 1 for identical systems.  Invariant to rotation, scaling and translation of either side
+        (``bandwidth_scale="absolute"``: not to scaling; ``stimulus_and_unit``: not to rotation).
+
+    Raises
+    ------
+    OptionError
+        For options that do not go together.
+
+    Notes
+    -----
+    Linear biased CKA is the RV coefficient, and the same number as RSA with squared Euclidean distances compared by
+    ``whitened_cosine``: one finding, not two.
+
+    References
+    ----------
+    Robert & Escoufier 1976; Kornblith et al. 2019; Song et al. 2012 (unbiased HSIC); Szekely & Rizzo 2014 (U-centring);
+    Smilde et al. 2009 (RV2); Chun et al. 2025 (stimuli and units).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.random.default_rng(0).normal(size=(20, 5))
+    >>> measure = cka()
+    >>> round(measure.compare(measure.prepare(x), measure.prepare(3 * x + 1)), 6)
+    1.0
+    """
+    choose(kernel, KERNELS, "kernel")
+    choose(estimator, ESTIMATORS, "estimator")
+    choose(bandwidth_scale, ("median", "absolute"), "bandwidth_scale")
+    _check_options(kernel, bandwidth, bandwidth_scale, estimator, angular)
+    absolute = kernel == "rbf" and bandwidth_scale == "absolute" and bandwidth != "median"
+    lowest = {"biased": 0.0, "debiased": -1.0, "rv2": -1.0}.get(estimator, -np.inf)
+    invariances = {"translation", "permutation"}
+    if estimator != "stimulus_and_unit":  # which singles out the units it was given
+        invariances |= {"rotation"} | (set() if absolute else {"duplication"})
+    if not absolute:
+        invariances |= {"scaling"}
+
+    def prepare(values: Array) -> KernelState:
+        if estimator == "repeats":
+            return _prepare_repeats(values)
+        if kernel == "rbf":
+            return _from_kernel(_rbf(values, bandwidth, absolute), estimator)[0]
+        return _prepare_linear(values, estimator)
+
+    options: dict[str, Any] = {"estimator": estimator}
+    if kernel == "rbf":
+        options |= {"kernel": kernel, "bandwidth": bandwidth, "bandwidth_scale": bandwidth_scale}
+    undeclared = estimator in ("stimulus_and_unit", "repeats")
+    return Measure(
+        name="cka",
+        options=options | ({"angular": True} if angular else {}),
+        prepare=prepare,
+        compare=_angle if angular else _score,
+        compare_many=_angles if angular else _scores,
+        restrict=_restrict if _restrictable(estimator, kernel, absolute) else None,
+        needs="repeats" if estimator == "repeats" else "mean",
+        kind="distance" if angular else "similarity",
+        is_metric=angular and estimator == "biased",
+        score_range=(0.0, float(np.arccos(lowest))) if angular else (lowest, np.inf if undeclared else 1.0),
+        identical=np.nan if undeclared else float(not angular),
+        invariant_to=frozenset(invariances),
+        ceiling="halves" if estimator == "debiased" and not angular else None,
+        shared=_shared,
+        min_stimuli=4 if estimator in U_CENTRED else 3,
+        unit="rad" if angular else "1",
+        reference="kornblith2019",
+        state_bytes=_state_bytes,
+    )
+
+
+def _state_bytes(n: int, p: int, itemsize: int, folds: int) -> int:
+    return itemsize * (n * n // 2 if 2 * p >= n else n * p)
+
+
+def _check_options(kernel: str, bandwidth: object, scale: str, estimator: str, angular: bool) -> None:
+    if kernel == "rbf" and estimator in ("stimulus_and_unit", "repeats"):
+        raise OptionError(f"estimator={estimator!r} is defined for kernel='linear' only")
+    if angular and estimator in ("stimulus_and_unit", "repeats"):
+        raise OptionError(f"angular=True needs a score within [-1, 1]; estimator={estimator!r} may leave it")
+    number = isinstance(bandwidth, (int, float)) and not isinstance(bandwidth, bool)
+    if bandwidth != "median" and not (number and bandwidth > 0):  # type: ignore[operator]
+        raise OptionError(f"bandwidth={bandwidth!r}; expected 'median' or a positive number")
+    if scale == "absolute" and kernel == "rbf" and bandwidth == "median":
+        raise OptionError("bandwidth_scale='absolute' needs a number; give bandwidth=")
+
+
+def _restrictable(estimator: str, kernel: str, absolute: bool) -> bool:
+    # rv2 has lost its diagonal, the others lack their unit or repeat terms, a median changes with the stimuli
+    return estimator in ("debiased", "biased") and (kernel == "linear" or absolute)
+
+
+def _prepare_linear(values: Array, estimator: str) -> KernelState:
+    n, p = values.shape
+    wide = 2 * p >= n
+    state, own = _from_kernel(gram(values), estimator) if wide else _from_factor(centre(values), estimator)
+    return _scaled(state, _unit_correction(values, own)) if estimator == "stimulus_and_unit" else state
+
+
+def _from_kernel(lower: Array, estimator: str) -> tuple[KernelState, float]:
+    """Centre a kernel, given by its lower triangle (n, n), and normalise it; return its own term before that too."""
+    n = lower.shape[0]
+    pairs, diagonal, squares = _centred_pairs(lower, estimator)
+    require_variance(squares, "cka")
+    if estimator == "biased":
+        pairs = np.concatenate([pairs, diagonal.astype(pairs.dtype)])
+    pairs /= pairs.dtype.type(np.sqrt(squares))
+    return KernelState(estimator, n, float(np.sqrt(squares)), pairs=pairs), squares
+
+
+def _centred_pairs(lower: Array, estimator: str) -> tuple[Array, npt.NDArray[np.float64], float]:
+    """Centred kernel over pairs, its diagonal / sqrt(2) (biased form), and the sum of squares of what counts."""
+    n = lower.shape[0]
+    sums = offdiagonal_sums(lower)
+    diagonal = lower.diagonal().astype(np.float64)
+    pairs = np.empty(n * (n - 1) // 2, dtype=lower.dtype)
+    if estimator in U_CENTRED:
+        shift, constant = sums / (n - 2), sums.sum() / ((n - 1) * (n - 2))
+        return pairs, diagonal, pack_pairs(lower, shift, constant, pairs)
+    shift = (sums + diagonal) / n
+    constant = shift.mean()
+    squares = pack_pairs(lower, shift, constant, pairs)
+    diagonal = (diagonal - 2 * shift + constant) / np.sqrt(2)
+    if estimator == "biased":
+        squares += float(diagonal @ diagonal)
+    return pairs, diagonal, squares
+
+
+def _from_factor(factor: Array, estimator: str) -> tuple[KernelState, float]:
+    """Keep centred responses (n, p), scaled so that their own term is 1; return the own term before that too."""
+    n = factor.shape[0]
+    require_variance(float(np.abs(factor).max()), "cka")
+    own = _feature_product(factor, factor, n, estimator)
+    if own <= 0:
+        raise MeasureError(f"cka: self-term {own:.3g} is not positive; expected more stimuli or less noise")
+    return KernelState(estimator, n, float(np.sqrt(own)), factor=factor * factor.dtype.type(own**-0.25)), own
+
+
+def _feature_product(x: Array, y: Array, n: int, estimator: str) -> float:
+    """Inner product of two centred kernels from centred responses, over pairs i < j (diagonal halved for biased).
+
+    Song et al. 2012 in feature space: |X'Y|^2 - a sum_i |x_i|^2 |y_i|^2 + b |X|^2 |Y|^2, halved.
+    """
+    cross = float(np.square(x.T @ y, dtype=np.float64).sum())
+    if estimator == "biased":
+        return cross / 2
+    a = np.square(x, dtype=np.float64).sum(axis=1)
+    b = np.square(y, dtype=np.float64).sum(axis=1)
+    if estimator == "rv2":
+        return (cross - float(a @ b)) / 2
+    return (cross - n / (n - 2) * float(a @ b) + float(a.sum() * b.sum()) / ((n - 1) * (n - 2))) / 2
+
+
+def _unit_correction(values: Array, own: float) -> float:
+    """Factor that turns a debiased state into one unbiased over units too (Chun et al. 2025).
+
+    own = h(X, X) / 2; e(X) sums the self-terms of single units; the state becomes U(K)/p / sqrt((h - e)/(p (p - 1))).
+    """
+    n, p = values.shape
+    if p < 2:
+        raise MeasureError("cka: estimator='stimulus_and_unit' needs at least 2 units")
+    squares = np.square(centre64(values))
+    s2, s4 = squares.sum(axis=0), np.square(squares).sum(axis=0)
+    single = float((s2**2 - s4 + s2**2 / ((n - 1) * (n - 2)) - 2 * s4 / (n - 2)).sum())
+    left = (2 * own - single) / (p * (p - 1))
+    if left <= 0:
+        raise MeasureError(
+            f"cka: the self-term without single units is {left:.3g} (n = {n}, p = {p}): no shared signal between units; "
+            "expected more stimuli or units; average numerators and denominators over data sets"
+        )
+    return float(np.sqrt(2 * own / left) / p)
+
+
+def _scaled(state: KernelState, factor: float) -> KernelState:
+    if state.factor is not None:
+        return replace(state, factor=state.factor * state.factor.dtype.type(np.sqrt(factor)))
+    assert state.pairs is not None
+    return replace(state, pairs=state.pairs * state.pairs.dtype.type(factor))
+
+
+def _prepare_repeats(values: Array) -> KernelState:
+    """State of single repeats (n_repeats, n_stimuli, n_units): U(K of the mean) / sqrt(sigma).
+
+    sigma = [|sum_r U(K_r)|^2 - sum_r |U(K_r)|^2] / (R (R - 1)) has no noise of single trials in it.
+    """
+    repeats, n, _ = values.shape
+    if repeats < 2:
+        raise MeasureError(f"cka: estimator='repeats' needs at least 2 repeats; found {repeats}")
+    total, alone = np.zeros((n, n)), 0.0
+    for single in values:
+        lower = gram(single)
+        alone += _centred_pairs(lower, "debiased")[2]
+        total += lower
+    together = _centred_pairs(total, "debiased")[2]
+    sigma = (together - alone) / (repeats * (repeats - 1))
+    if sigma <= 0:
+        raise MeasureError(
+            f"cka: the signal that repeats share is {sigma:.3g}: not above noise; expected more repeats or stimuli"
+        )
+    pairs, _, _ = _centred_pairs(gram(values.mean(axis=0, dtype=np.float64)), "debiased")
+    return KernelState("repeats", n, float(np.sqrt(sigma)), pairs=pairs / np.sqrt(sigma))
+
+
+def _rbf(values: Array, bandwidth: float | str, absolute: bool) -> npt.NDArray[np.float64]:
+    """Lower triangle of exp(-d^2 / (2 sigma^2)) - 1, which centring cannot tell from the kernel itself."""
+    lower = gram(values).astype(np.float64)
+    diagonal = lower.diagonal().copy()
+    squared = np.maximum(diagonal[:, None] + diagonal[None, :] - 2 * lower, 0)
+    floor = input_eps(values) * (diagonal[:, None] + diagonal[None, :])
+    squared[squared <= 4 * floor] = 0  # equal patterns
+    if absolute:
+        sigma = float(bandwidth)
+    else:
+        median = float(np.sqrt(np.median(squared[np.tril_indices(len(squared), -1)])))
+        if median == 0:
+            raise MeasureError("cka: the median distance is 0: most stimuli have the same response; give bandwidth=")
+        sigma = median * (1.0 if bandwidth == "median" else float(bandwidth))
+    return np.expm1(-squared / (2 * sigma**2))
+
+
+def _as_pairs(state: KernelState) -> Array:
+    if state.pairs is not None:
+        return state.pairs
+    assert state.factor is not None
+    form = "debiased" if state.estimator in U_CENTRED else state.estimator
+    pairs, diagonal, _ = _centred_pairs(gram(state.factor), form)
+    return np.concatenate([pairs, diagonal.astype(pairs.dtype)]) if state.estimator == "biased" else pairs
+
+
+def _check_pair(x: KernelState, y: KernelState) -> None:
+    if x.n != y.n:
+        raise MeasureError(f"cka: {x.n} stimuli against {y.n}; expected the same stimuli on both sides")
+
+
+def _raw(x: KernelState, y: KernelState) -> float:
+    _check_pair(x, y)
+    if x.factor is not None and y.factor is not None:
+        return _feature_product(x.factor, y.factor, x.n, x.estimator)
+    a, b = _as_pairs(x), _as_pairs(y)
+    blocks = range(0, len(a), PAIR_BLOCK)
+    return float(sum(_dot64(a[i : i + PAIR_BLOCK], b[i : i + PAIR_BLOCK]) for i in blocks))
+
+
+def _dot64(a: Array, b: Array) -> float:
+    return float(a.astype(np.float64, copy=False) @ b.astype(np.float64, copy=False))
+
+
+def _score(x: KernelState, y: KernelState) -> float:
+    raw = _raw(x, y)
+    return raw if x.estimator in ("stimulus_and_unit", "repeats") else bounded_cosine(raw, "cka")
+
+
+def _shared(first: KernelState, second: KernelState, full: KernelState) -> float:
+    """<U(K_1), U(K_2)> / |U(K)|^2: halves have independent noise, so the numerator estimates |U(K of the signal)|^2."""
+    return _raw(first, second) * first.norm * second.norm / full.norm**2
+
+
+def _chord(x: KernelState, y: KernelState) -> Callable[[], float]:
+    return lambda: float(np.linalg.norm(_as_pairs(x).astype(np.float64) - _as_pairs(y)))
+
+
+def _angle(x: KernelState, y: KernelState) -> float:
+    return angle(_score(x, y), _chord(x, y))
+
+
+def _raw_many(xs: Sequence[KernelState], ys: Sequence[KernelState]) -> npt.NDArray[np.float64]:
+    """All pairs: a product in feature space for narrow sources, else one over blocks of pairs of stimuli."""
+    for state in (*xs, *ys):
+        _check_pair(xs[0], state)
+    widths = [s.factor.shape[1] for s in (*xs, *ys) if s.factor is not None]
+    if len(widths) == len(xs) + len(ys) and sum(widths) < xs[0].n:
+        return np.array([[_raw(x, y) for y in ys] for x in xs])
+    same = len(xs) == len(ys) and all(x is y for x, y in zip(xs, ys, strict=True))
+    a = [_as_pairs(x) for x in xs]
+    b = a if same else [_as_pairs(y) for y in ys]
+    out = np.zeros((len(a), len(b)))
+    for start in range(0, len(a[0]), PAIR_BLOCK):
+        left = _stack64(a, start)
+        out += left @ (left if same else _stack64(b, start)).T
+    return out
+
+
+def _stack64(rows: Sequence[Array], start: int) -> npt.NDArray[np.float64]:
+    return np.stack([row[start : start + PAIR_BLOCK] for row in rows]).astype(np.float64, copy=False)
+
+
+def _scores(xs: Sequence[KernelState], ys: Sequence[KernelState]) -> npt.NDArray[np.float64]:
+    raw = _raw_many(xs, ys)
+    if xs[0].estimator in ("stimulus_and_unit", "repeats"):
+        return raw
+    bounded_cosine(float(np.abs(raw).max()), "cka")
+    return raw.clip(-1.0, 1.0)
+
+
+def _angles(xs: Sequence[KernelState], ys: Sequence[KernelState]) -> npt.NDArray[np.float64]:
+    scores = _scores(xs, ys)
+    return np.array([[angle(scores[i, j], _chord(x, y)) for j, y in enumerate(ys)] for i, x in enumerate(xs)])
+
+
+def _restrict(state: KernelState, rows: Index) -> KernelState:
+    """Subset or permute the stimuli: centring a sub-block of a centred kernel gives the kernel of the subset."""
+    if state.factor is not None:
+        return _prepare_linear(state.factor[rows], state.estimator)
+    assert state.pairs is not None
+    n = state.n
+    full = np.zeros((n, n), dtype=state.pairs.dtype)
+    unpack_pairs(state.pairs, full)
+    if state.estimator == "biased":
+        full[np.diag_indices(n)] = state.pairs[n * (n - 1) // 2 :] * np.sqrt(2).astype(full.dtype)
+    return _from_kernel(full[np.ix_(rows, rows)], state.estimator)[0]

@@ -1,0 +1,1 @@
+"""Encoding models: how well one system predicts another on stimuli that were not fitted."""

@@ -1,0 +1,128 @@
+"""What encoding two arrays gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from repcompare.errors import MeasureError, choose
+from repcompare.measures._measure import Folds, Measure, as_outcome
+from repcompare.measures.encoding.ridge import ridge
+
+MODELS: dict[str, Callable[..., Measure]] = {"ridge": ridge}
+
+
+@dataclass(frozen=True, eq=False)
+class EncodingResult:
+    """Held-out scores of an encoding model.
+
+    Attributes
+    ----------
+    score : float
+        Summary of ``unit_scores`` (their mean unless ``summary="median"``); constant units are left out.
+    unit_scores : ndarray of shape (n_units,)
+        Per target unit; NaN where constant or undefined (see ``counts``).
+    alphas : ndarray of shape (n_units,)
+        Penalties for a final refit on all rows.
+    fold_alphas : ndarray of shape (n_folds, n_units)
+        Penalties that gave the scores.
+    fold_scores : ndarray of shape (n_folds,)
+        Summary over units per fold.
+    folds : Folds
+        Train and test rows.
+    model : str
+        Which model.
+    notes : tuple of str
+        Warnings, code first.
+    counts : mapping of str to int
+        ``units_constant``, ``units_undefined``; with missing rows ``folds_skipped`` (unit by fold) and
+        ``missing_patterns``.
+    """
+
+    score: float
+    unit_scores: npt.NDArray[np.float64] = field(repr=False)
+    alphas: npt.NDArray[np.float64] = field(repr=False)
+    fold_alphas: npt.NDArray[np.float64] = field(repr=False)
+    fold_scores: npt.NDArray[np.float64] = field(repr=False)
+    folds: Folds = field(repr=False)
+    model: str = "ridge"
+    notes: tuple[str, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+def encode_arrays(
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    folds: Folds,
+    *,
+    model: str = "ridge",
+    nan: Literal["raise", "pairwise"] = "raise",
+    **options: Any,
+) -> EncodingResult:
+    """Predict the units of y from those of x on held-out rows.
+
+    Parameters
+    ----------
+    x : array-like of shape (n_stimuli, n_features)
+        Source.
+    y : array-like of shape (n_stimuli, n_units)
+        Target; rows match those of x.
+    folds : Folds
+        Train and test rows.
+    model : {"ridge"}
+        Which model.
+    nan : {"raise", "pairwise"}
+        NaN in y: refuse, or fit and score each unit on the stimuli seen.  NaN in x always raises.
+    **options
+        Of the model, see :func:`repcompare.measures.encoding.ridge.ridge`.
+
+    Returns
+    -------
+    EncodingResult
+        Scores and penalties.
+
+    Raises
+    ------
+    OptionError
+        For an unknown model or option value.
+    MeasureError
+        When the arrays do not match, or no unit can be scored.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.standard_normal((60, 5))
+    >>> rows = np.arange(60)
+    >>> folds = Folds(tuple((rows[rows % 5 != f], rows[rows % 5 == f]) for f in range(5)), 60)
+    >>> result = encode_arrays(x, x @ rng.standard_normal((5, 3)) + rng.standard_normal((60, 3)), folds)
+    >>> round(result.score, 2), result.fold_alphas.shape
+    (0.84, (5, 3))
+    """
+    choose(model, MODELS, "model")
+    choose(nan, ("raise", "pairwise"), "nan")
+    measure = MODELS[model](**options)
+    source, target = np.asarray(x), np.asarray(y)
+    if source.shape[:1] != target.shape[:1]:
+        raise MeasureError(f"x has shape {source.shape} and y {target.shape}; expected matching rows")
+    if nan == "raise" and (missing := int(np.isnan(target).sum())):
+        raise MeasureError(
+            f"{model}: {missing} missing values (NaN) in the target; drop them, or fit each unit on the "
+            f"stimuli seen with nan='pairwise'"
+        )
+    states = measure.prepared(source, folds), measure.prepared(target, folds, side="target")
+    found = as_outcome(measure.compare(*states))
+    return EncodingResult(
+        score=found.score,
+        unit_scores=np.asarray(found.unit_scores, dtype=np.float64),
+        alphas=found.details["alphas"],
+        fold_alphas=found.details["fold_alphas"],
+        fold_scores=np.asarray(found.fold_scores, dtype=np.float64),
+        folds=folds,
+        model=model,
+        notes=found.notes,
+        counts=found.counts,
+    )

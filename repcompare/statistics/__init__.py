@@ -1,0 +1,1 @@
+"""What can be believed?  Folds, ceilings, jackknife and permutation, on arrays."""

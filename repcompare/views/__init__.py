@@ -1,0 +1,1 @@
+"""What is seen?  Tables and pictures of scores; never the engine."""

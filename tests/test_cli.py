@@ -1,0 +1,231 @@
+"""The command line as a shell sees it: exit codes, streams, files."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import repcompare as rc
+
+COLUMNS = """
+source target measure score ceiling ceiling_kind score_normalised low high pvalue pvalue_corrected n_stimuli
+n_source_units n_target_units seconds normalisation nan_policy n_dropped seed reason
+""".split()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli")
+    rng = np.random.default_rng(0)
+    names = [f"image{i:02d}" for i in range(40)]
+    z = rng.normal(size=(40, 5))
+    layers = {f"layer{k}": z @ rng.normal(size=(5, 8)) + k * rng.normal(size=(40, 8)) for k in range(2)}
+    np.savez(folder / "layers.npz", stimulus_id=names, **layers)
+    brain = rc.representation(z @ rng.normal(size=(5, 8)), stimulus=names, unit_region=["V1"] * 3 + ["V4"] * 5)
+    rc.save(brain, folder / "brain.nc")
+    rc.save(brain.isel(stimulus=slice(1, None)), folder / "short.nc")
+    rc.save(brain.assign_coords(stimulus=[f"other{i}" for i in range(40)]), folder / "other.nc")
+    holes = brain.response.values.copy()
+    holes[2, 1] = np.nan
+    rc.save(brain.copy(data={"response": holes}), folder / "holes.nc")
+    rc.save(brain.copy(data={"response": np.ones((40, 8))}), folder / "flat.nc")
+    wide = rc.representation(rng.normal(size=(40, 60)), stimulus=names)
+    rc.save({"wide": wide, "narrow": wide.isel(unit=slice(3))}, folder / "models.nc")
+    (folder / "text.nc").write_text("not netCDF at all")
+    whole = (folder / "brain.nc").read_bytes()
+    (folder / "truncated.nc").write_bytes(whole[: len(whole) // 2])
+    return folder
+
+
+def run(folder, *arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "repcompare.cli", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+def test_compare_writes_its_outputs_and_shows_a_table(folder):
+    done = run(
+        folder, "compare", "layers.npz", "brain.nc", "-m", "cka", "-m", "rsa", "-m", "ridge",
+        "--by", "layer", "region", "--out", "scores.nc", "--csv", "scores.csv", "--jobs", "1",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "layer0" in done.stdout
+    assert "V4" in done.stdout
+    assert "2 source x 2 target parts, 3 measures, 40 shared stimuli" in done.stderr
+    frame = pd.read_csv(folder / "scores.csv")
+    assert frame.columns.tolist() == [*COLUMNS, "layer", "region"]
+    assert len(frame) == 12
+    scores = rc.open(folder / "scores.nc")
+    cell = frame[(frame.source == "layer0") & (frame.target == "V1") & (frame.measure == "cka")]
+    assert scores.score.sel(source="layer0", target="V1", measure="cka").item() == cell.score.item()
+    assert not list(folder.glob("*.part")) + list(folder.glob(".*part"))
+
+
+def test_the_table_names_a_single_target_by_its_file(folder):
+    done = run(folder, "compare", "layers.npz::layer1", "brain.nc", "-m", "cka", "--json")
+    content = json.loads(done.stdout)
+    assert [(row["source"], row["target"]) for row in content["scores"]] == [("layer1", "brain")]
+    assert content["scores"][0]["ceiling"] is None
+    assert content["provenance"]["seed"] == 0
+
+
+def test_matrix(folder):
+    done = run(folder, "matrix", "layers.npz", "models.nc::narrow", "--out", "matrix.nc")
+    assert done.returncode == 0, done.stderr
+    matrix = rc.open(folder / "matrix.nc").score.sel(measure="cka").values
+    np.testing.assert_allclose(np.diag(matrix), 1, atol=1e-12)
+    assert matrix.shape == (3, 3)
+
+
+def test_jobs_do_not_change_the_table(folder):
+    rows = []
+    for jobs in ("1", "3"):
+        done = run(folder, "compare", "layers.npz", "brain.nc", "-m", "cka", "-m", "ridge", "--json", "--jobs", jobs)
+        rows.append([row["score"] for row in json.loads(done.stdout)["scores"]])
+    np.testing.assert_allclose(rows[0], rows[1], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("compare", "layers.npz", "brain.nc", "-m", "ckaa"), 2, "unknown measure 'ckaa'; did you mean 'cka'?"),
+        (("compare", "layers.npz", "brain.nc"), 2, "Missing option '-m'"),
+        (("compare", "layers.npz", "brain.nc", "--meazure", "cka"), 2, "No such option"),
+        (("comprae", "layers.npz"), 2, "No such command 'comprae'"),
+        (("compare", "layers.npz", "brain.nc", "-m", "cka", "--stimuli", "exactly"), 2, "did you mean 'exact'"),
+        (("compare", "layers.npz", "brain.nc", "-m", "cka", "--memory", "lots"), 2, "--memory 'lots'"),
+        (("compare", "layers.npz", "brain.nc", "-m", "cka", "--memory", "1kB"), 2, "the plan needs about"),
+        (("compare", "layers.npz", "brain.nc", "-m", "cka", "--csv", "out.txt"), 2, "expected .csv"),
+        (("compare", "layers.npz", "brain.nc", "-m", "cka", "--out", "no/out.nc"), 2, "does not exist"),
+        (
+            ("compare", "layers.npz", "brain.nc", "-m", "cka", "--source-option", "stimuly=x"),
+            2,
+            "did you mean 'stimuli'",
+        ),
+        (("compare", "layers.npz", "missing.nc", "-m", "cka"), 3, "no such file"),
+        (("compare", "layers.npz", "text.nc", "-m", "cka"), 3, "text.nc"),
+        (("compare", "layers.npz", "truncated.nc", "-m", "cka"), 3, "truncated.nc"),
+        (("compare", "layers.npz", "holes.nc", "-m", "cka"), 3, "'image02', unit 'unit/1'"),
+        (("compare", "layers.npz", "flat.nc", "-m", "cka"), 3, "no variance"),
+        (("compare", "layers.npz", "scores_of_nothing.npz", "-m", "cka"), 3, "no such file"),
+        (("compare", "layers.npz", "short.nc", "-m", "cka"), 4, "'image00'"),
+        (("compare", "layers.npz", "other.nc", "-m", "cka", "--stimuli", "intersection"), 4, "no stimulus is shared"),
+        (("inspect", "text.nc"), 3, "text.nc"),
+        (("demo", "--out", "brain.nc", "--simulated"), 2, "is a file"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_exit_codes_and_messages(folder, arguments, code, message):
+    before = sorted(p.name for p in folder.iterdir())
+    done = run(folder, *arguments)
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not done.stdout
+    assert sorted(p.name for p in folder.iterdir()) == before
+
+
+def test_intersection_goes_on_and_says_so(folder):
+    done = run(folder, "compare", "layers.npz", "short.nc", "-m", "cka", "--stimuli", "intersection")
+    assert done.returncode == 0
+    assert "39 shared stimuli (1 others left out)" in done.stderr
+    assert "'image00'" in done.stderr
+
+
+def test_cells_that_fail_make_code_5_unless_allowed(folder):
+    arguments = ("compare", "models.nc", "brain.nc", "-m", "cca", "--csv", "part.csv")
+    done = run(folder, *arguments)
+    assert done.returncode == 5
+    assert "1 of 2 cells have no score" in done.stderr
+    frame = pd.read_csv(folder / "part.csv")
+    assert frame.score.isna().sum() == 1
+    assert frame.reason[frame.score.isna()].str.contains("ranks").all()
+    assert run(folder, *arguments, "--partial-ok").returncode == 0
+
+
+def test_outputs_are_not_overwritten_when_refused_and_stay_when_a_run_fails(folder):
+    (folder / "kept.csv").write_text("old")
+    arguments = ("compare", "layers.npz", "brain.nc", "-m", "cka", "--csv", "kept.csv")
+    assert run(folder, *arguments, "--no-overwrite").returncode == 2
+    assert run(folder, "compare", "layers.npz", "holes.nc", "-m", "cka", "--csv", "kept.csv").returncode == 3
+    assert (folder / "kept.csv").read_text() == "old"
+    assert run(folder, *arguments).returncode == 0
+    assert (folder / "kept.csv").read_text().startswith("source,")
+    both = run(folder, "compare", "layers.npz", "brain.nc", "-m", "cka", "--csv", "a.csv", "--out", "sub/../a.csv")
+    assert both.returncode == 2
+
+
+def test_quiet_says_nothing_but_results(folder):
+    done = run(folder, "compare", "layers.npz", "brain.nc", "-m", "cka", "--quiet")
+    assert done.stderr == ""
+    assert "layer0" in done.stdout
+
+
+def test_inspect(folder):
+    done = run(folder, "inspect", "brain.nc")
+    assert done.returncode == 0
+    assert "40 stimulus x 8 unit" in done.stdout
+    assert "unit_region: V1 (3), V4 (5)" in done.stdout
+    assert "format repcompare" in done.stdout
+    found = json.loads(run(folder, "inspect", "layers.npz", "--json").stdout)
+    assert found["format"] == "npz"
+    assert list(found["parts"]) == ["layer0", "layer1"]
+
+
+def test_inspect_scores(folder):
+    run(folder, "compare", "layers.npz", "brain.nc", "-m", "cka", "--out", "seen.nc")
+    done = run(folder, "inspect", "seen.nc")
+    assert "scores: 2 sources x 1 targets x 1 measures" in done.stdout
+    assert "seed: 0" in done.stdout
+
+
+def test_measures(folder):
+    done = run(folder, "measures")
+    for name in ("cka", "rsa", "procrustes", "cca", "ridge"):
+        assert name in done.stdout
+    rows = json.loads(run(folder, "measures", "--json").stdout)["measures"]
+    assert {row["measure"] for row in rows} == {"cka", "rsa", "procrustes", "cca", "ridge"}
+
+
+def test_version_and_help_are_quick(folder):
+    for arguments, limit in ((("--version",), 0.35), (("compare", "--help"), 0.45)):
+        best = np.inf
+        for _ in range(3):
+            started = time.perf_counter()
+            done = run(folder, *arguments)
+            best = min(best, time.perf_counter() - started)
+        assert done.returncode == 0
+        assert best < limit  # twice the target of an idle machine
+    assert run(folder, "--version").stdout == f"{rc.__version__}\n"
+
+
+def test_an_internal_error_leaves_one_line_and_a_log(folder, tmp_path):
+    code = (
+        "import repcompare.cli as c, repcompare.compare as m\n"
+        "import repcompare as rc\n"
+        "def broken(*a, **k): raise ZeroDivisionError('boom')\n"
+        "rc.__dict__['compare'] = broken\n"
+        "c.main(['compare', 'layers.npz', 'brain.nc', '-m', 'cka'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    assert done.returncode == 1
+    assert "internal error, ZeroDivisionError('boom')" in done.stderr
+    (log,) = tmp_path.glob("repcompare-*.log")
+    assert "Traceback" in log.read_text()
