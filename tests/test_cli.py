@@ -17,7 +17,7 @@ import repcompare as rc
 COLUMNS = """
 source target measure score ceiling ceiling_kind score_normalised low high pvalue pvalue_corrected n_stimuli
 n_source_units n_target_units seconds normalisation nan_policy n_dropped seed reason
-""".split()
+""".split()  # noqa: SIM905 - easier to read than a list
 
 
 @pytest.fixture(scope="module")

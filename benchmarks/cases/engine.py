@@ -47,8 +47,8 @@ def _states(data: Data, threads: int) -> Any:
     return measure.compare_many(states, states)
 
 
-def _matrix(data: Data, *, hash_inputs: bool) -> Any:
-    found = rc.similarity_matrix(data.parts, measure="cka", hash_inputs=hash_inputs, n_jobs=2, progress=False)
+def _matrix(data: Data, *, hash_inputs: bool, threads: int) -> Any:
+    found = rc.similarity_matrix(data.parts, measure="cka", hash_inputs=hash_inputs, n_jobs=threads, progress=False)
     return found["score"].values[:, :, 0]
 
 
@@ -93,8 +93,12 @@ def _python(code: str) -> str:
 CASES = (
     _all_layers("cka_layers_states", partial(_states, threads=2), 2, "2 threads with one BLAS thread each; "),
     _all_layers("cka_layers_states_one_thread", partial(_states, threads=1), 1),
-    _all_layers("cka_layers_engine", partial(_matrix, hash_inputs=False), 2, "similarity_matrix, n_jobs=2; "),
-    _all_layers("cka_layers_engine_hash", partial(_matrix, hash_inputs=True), 2, "as it is by default; "),
+    _all_layers(
+        "cka_layers_engine", partial(_matrix, hash_inputs=False, threads=2), 2, "similarity_matrix, n_jobs=2; "
+    ),
+    _all_layers("cka_layers_engine_hash", partial(_matrix, hash_inputs=True, threads=2), 2, "hashing, n_jobs=2; "),
+    _all_layers("cka_layers_engine_one_thread", partial(_matrix, hash_inputs=False, threads=1), 1),
+    _all_layers("cka_layers_engine_hash_one_thread", partial(_matrix, hash_inputs=True, threads=1), 1, "the default; "),
     Case(
         name="import",
         peer_name="plain python",

@@ -159,7 +159,9 @@ def concat_scores(tables: Sequence[xr.Dataset]) -> xr.Dataset:
     for table in indexed[1:]:
         _check_agreement(joined, table)
         joined = _combined(joined, table)
-    order = {d: list(dict.fromkeys(n for t in indexed for n in t[d].values.tolist())) for d in joined.sizes}
+    order = {
+        d: list(dict.fromkeys(n for t in indexed if d in t.sizes for n in t[d].values.tolist())) for d in joined.sizes
+    }
     joined = joined.sel(order).drop_vars([d for d in ("fold", "target_unit") if d in joined.sizes])
     for name, missing in (("reason", NOT_ASKED), ("notes", "")):
         if name in joined:

@@ -265,7 +265,7 @@ def test_a_valid_dataset_has_no_complaint():
         (lambda: plain(unit_region="V4"), r"unit_region: lies on \(\); expected \('unit',\)"),
         (
             lambda: plain(unit_region=("unit", np.array(["V4", None], object))),
-            r"unit_region: has dtype object; unit 1 is None; expected text; convert it .*name what is missing",
+            r"unit_region: has dtype object; unit 1 is (None|nan); expected text; convert it .*name what is missing",
         ),
         (
             lambda: plain(unit_region=("unit", np.array(["V4", np.nan], object))),
