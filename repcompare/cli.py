@@ -114,7 +114,10 @@ def matrix(sources: tuple[str, ...], measures: tuple[str, ...], by: str | None, 
     outputs = _outputs(flags)
     import repcompare as rc
 
-    found = _read(sources[0]) if len(sources) == 1 else {_name(path): _read(path) for path in sources}
+    names = [_name(path) for path in sources]
+    if len(set(names)) < len(names):  # files of one name in several folders
+        names = list(sources)
+    found = _read(sources[0]) if len(sources) == 1 else dict(zip(names, map(_read, sources), strict=True))
     scores = rc.similarity_matrix(found, measure=measures, by=by, **_study_options(flags))
     return _finish(scores, outputs, flags)
 
@@ -293,9 +296,8 @@ def _finish(scores: Any, outputs: dict[str, str], flags: dict[str, Any]) -> int:
         click.echo(_json({"scores": records(scores), "provenance": record, "warnings": list(warnings)}))
     else:
         _console().print(terminal_table(scores))
-        if not flags["quiet"]:
-            click.echo(_caption(scores, outputs), err=True)
     if not flags["quiet"]:
+        click.echo(_caption(scores, outputs), err=True)
         for warning in warnings:
             click.echo(f"warning: {warning}", err=True)
     if failed:

@@ -90,8 +90,10 @@ def run_demo(
 
     Raises
     ------
+    MissingExtraError
+        When the package with the recordings, or matplotlib, is not installed.
     FormatError
-        When the data package is not installed, or the folder cannot be written.
+        When the folder cannot be written.
     """
     started = time.perf_counter()
     data = _simulated(seed) if simulated else _worm()

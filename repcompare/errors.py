@@ -43,6 +43,12 @@ class FormatError(RepcompareError):
     exit_code = 3
 
 
+class MissingExtraError(FormatError):
+    """An optional library that this needs is not installed; the message names the extra."""
+
+    exit_code = 2
+
+
 class OptionError(RepcompareError, ValueError):
     """An option, name or combination of options that is not on the menu."""
 

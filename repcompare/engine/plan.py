@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -44,7 +43,7 @@ class Plan:
     parts : tuple of Part
         What is prepared, each once.
     alignment : Alignment
-        Shared stimuli, and what each part has beyond them.
+        Shared stimuli, and those that a part lacks.
     stimuli : ndarray of str, shape (n_stimuli,)
         Those that are compared: the shared ones, less those with missing values under ``nan="drop_stimuli"``.
     folds : Folds or None
@@ -67,7 +66,7 @@ class Plan:
 
     def __str__(self) -> str:
         study = self.study
-        left = self.alignment.n_dropped
+        left = self.alignment.n_left_out
         return (
             f"{len(study.sources)} source x {len(study.targets)} target parts, {len(study.measures)} measures, "
             f"{len(self.stimuli)} shared stimuli{f' ({left} others left out)' if left else ''}: "
@@ -164,15 +163,3 @@ def _memory(study: Study, parts: tuple[Part, ...], n: int, folds: Folds | None) 
         for measure in study.measures.values():
             states += measure.state_bytes(n, p, itemsize, len(folds) if folds and measure.fitted else 1)
     return int(OVERHEAD * (states + study.options.n_jobs * largest))
-
-
-def describe(plan: Plan) -> dict[str, Any]:
-    """Return the plan as plain values, for logs and ``--json``."""
-    left: Mapping[str, np.ndarray] = plan.alignment.dropped
-    return {
-        "parts": len(plan.parts),
-        "cells": plan.n_cells,
-        "stimuli": len(plan.stimuli),
-        "stimuli_left_out": {name: len(names) for name, names in left.items()},
-        "memory_bytes": plan.memory,
-    }

@@ -11,6 +11,7 @@ import numpy as np
 
 from repcompare.engine.plan import Part, Plan
 from repcompare.errors import MeasureError, RepcompareError, some
+from repcompare.kernels.digest import LANES, mix_words
 from repcompare.labels.align import to_matrix, to_repeats
 from repcompare.labels.preprocess import split_halves
 from repcompare.labels.schema import sample_dim, text
@@ -89,7 +90,7 @@ def _prepare(part: Part, plan: Plan) -> Prepared:
         values=values if permuted and part.side != "source" else None,
         unit_ids=units,
         n_dropped=int((~kept).sum()),
-        digest=_digest(values) if options.hash_inputs else "",
+        digest=digest(values) if options.hash_inputs else "",
         ceilings=ceilings,
         warnings=warnings,
     )
@@ -135,10 +136,15 @@ def _check_nan(values: Array, label: str, plan: Plan, units: np.ndarray) -> None
     )
 
 
-def _digest(values: Array) -> str:
-    """BLAKE2b over dtype, shape and bytes of the aligned responses."""
+def digest(values: Array) -> str:
+    """Hash of the content of aligned responses: dtype, shape and every bit of the values."""
+    raw = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+    lanes = np.arange(LANES, dtype=np.uint64)
+    whole = raw.size - raw.size % (8 * LANES)
+    mix_words(raw[:whole].view(np.uint64), lanes)
     hasher = hashlib.blake2b(f"{values.dtype.str}{values.shape}".encode(), digest_size=16)
-    hasher.update(np.ascontiguousarray(values).view(np.uint8).data)
+    hasher.update(lanes.tobytes())
+    hasher.update(raw[whole:].tobytes())
     return hasher.hexdigest()
 
 

@@ -14,7 +14,6 @@ import xarray as xr
 
 from repcompare.engine.plan import Plan
 from repcompare.engine.prepare import Prepared
-from repcompare.errors import some
 from repcompare.labels.scores import Axes, assemble, normalise_by_ceiling
 from repcompare.measures._measure import Outcome
 from repcompare.statistics.resampling import subsets
@@ -169,7 +168,7 @@ def _record(plan: Plan, sides: Sides, results: Mapping[str, Cells], seconds: flo
         "measures": [f"{label}: {measure.label}" for label, measure in plan.study.measures.items()],
         "seed": options.seed,
         "stimuli_policy": options.stimuli,
-        "n_stimuli_left_out": plan.alignment.n_dropped,
+        "n_stimuli_left_out": plan.alignment.n_left_out,
         "nan_policy": options.nan,
         "folds": plan.folds.scheme if plan.folds else "none",
         "ceiling": options.ceiling or "none",
@@ -192,8 +191,7 @@ def _warnings(plan: Plan, parts: Sequence[Prepared], results: Mapping[str, Cells
     found: dict[str, None] = {}
     if all(POSITIONAL.fullmatch(name) for name in plan.stimuli[:3].tolist()):
         found["positional: rows were matched by their position; give the sources stimulus labels"] = None
-    for name, left in plan.alignment.dropped.items():
-        found[f"stimuli_left_out: {len(left)} of {name} have no partner: {some(left)}"] = None
+    found |= dict.fromkeys(f"stimuli_left_out: {line}" for line in plan.alignment.lines())
     for part in parts:
         found |= dict.fromkeys(part.warnings)
     for label, result in results.items():

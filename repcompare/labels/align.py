@@ -17,27 +17,40 @@ from repcompare.labels.schema import sample_dim, stimulus_labels
 from repcompare.labels.values import duplicates, infinite, text
 
 POLICIES = ("exact", "intersection")
+SHOWN = 4  # parts named in a message
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """Which stimuli all parts share, and what each part has beyond them.
+    """Which stimuli all parts share, and which a part lacks.
 
     Attributes
     ----------
     stimuli : ndarray of str, shape (n_stimuli,)
         The shared stimuli, sorted.
-    dropped : mapping of part name to ndarray of str
-        Stimuli of a part that some other part lacks.
+    lacking : mapping of part name to ndarray of str
+        Stimuli that some other part has; parts that lack none are left out.
     """
 
     stimuli: np.ndarray
-    dropped: Mapping[str, np.ndarray]
+    lacking: Mapping[str, np.ndarray]
 
     @property
-    def n_dropped(self) -> int:
-        """Number of distinct stimuli left out."""
-        return len({name for names in self.dropped.values() for name in names.tolist()})
+    def n_left_out(self) -> int:
+        """Number of distinct stimuli that some part lacks."""
+        return len({name for names in self.lacking.values() for name in names.tolist()})
+
+    def lines(self) -> list[str]:
+        """Return one line per group of parts that lack the same stimuli."""
+        groups: dict[tuple[str, ...], list[str]] = {}
+        for part, names in self.lacking.items():
+            groups.setdefault(tuple(names.tolist()), []).append(part or "the source")
+        return [f"missing in {_enumerate(parts)}: {some(names)} ({len(names)})" for names, parts in groups.items()]
+
+
+def _enumerate(parts: list[str]) -> str:
+    shown = ", ".join(parts[:SHOWN])
+    return shown if len(parts) <= SHOWN else f"{shown} and {len(parts) - SHOWN} more"
 
 
 def align(parts: Mapping[str, xr.Dataset], stimuli: str = "exact") -> Alignment:
@@ -76,32 +89,25 @@ def align(parts: Mapping[str, xr.Dataset], stimuli: str = "exact") -> Alignment:
     shared, *others = labels.values()
     for other in others:
         shared = np.intersect1d(shared, other, assume_unique=True)
-    dropped = {
-        name: np.setdiff1d(own, shared, assume_unique=True) for name, own in labels.items() if len(own) > len(shared)
-    }
     if not len(shared):
         raise AlignmentError(_no_overlap(labels))
-    if dropped and stimuli == "exact":
-        raise AlignmentError(_not_exact(labels, dropped, shared))
-    return Alignment(shared, dropped)
+    every = np.unique(np.concatenate(list(labels.values())))
+    lacking = {
+        name: np.setdiff1d(every, own, assume_unique=True) for name, own in labels.items() if len(own) < len(every)
+    }
+    alignment = Alignment(shared, lacking)
+    if lacking and stimuli == "exact":
+        raise AlignmentError(
+            f"the stimuli are not the same: {len(shared)} of {len(every)} are shared by all; "
+            f"{'; '.join(alignment.lines())}; expected the same stimuli everywhere; "
+            "go on with the shared ones by stimuli='intersection'"
+        )
+    return alignment
 
 
 def _no_overlap(labels: Mapping[str, np.ndarray]) -> str:
-    sides = "; ".join(f"{_called(name)} has {len(own)}: {some(own)}" for name, own in labels.items())
+    sides = "; ".join(f"{name or 'the source'} has {len(own)}: {some(own)}" for name, own in labels.items())
     return f"no stimulus is shared by all parts ({sides}); expected the same names; check how stimuli are named"
-
-
-def _not_exact(labels: Mapping[str, np.ndarray], dropped: Mapping[str, np.ndarray], shared: np.ndarray) -> str:
-    extra = "; ".join(f"only in {_called(name)}: {some(own)} ({len(own)})" for name, own in dropped.items())
-    counts = ", ".join(f"{_called(name)} {len(own)}" for name, own in labels.items())
-    return (
-        f"the stimuli are not the same: {len(shared)} are shared by all ({counts}); {extra}; "
-        "expected the same stimuli everywhere; go on with the shared ones by stimuli='intersection'"
-    )
-
-
-def _called(name: str) -> str:
-    return repr(name) if name else "the source"
 
 
 def to_matrix(ds: xr.Dataset, stimuli: Sequence[str] | np.ndarray) -> np.ndarray:

@@ -136,7 +136,8 @@ def _whiten(train: Float64, test: Float64, eps: float, regularization: float, rt
     weights = ((1 - regularization) * variances + regularization * variances.mean()) ** -0.5
     scale = weights / np.sqrt(len(train) - 1)
     # scaled so that without regularisation the training rows are orthonormal; correlations do not care
-    return Whitened(u * (s * scale), (test @ vt.T) * scale)
+    whitened = u * (s * scale)
+    return Whitened(whitened, whitened if test is train else (test @ vt.T) * scale)
 
 
 def _variate_correlations(x: Whitened, y: Whitened, guarded: bool) -> npt.NDArray[np.float64]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from repcompare.errors import OptionError, SchemaError, suggest
+from repcompare.errors import MissingExtraError, OptionError, SchemaError, suggest
 from repcompare.labels.scores import is_scores
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ def scores(table: xr.Dataset, *, target: str | None = None, baseline: str | None
     SchemaError
         When the dataset is not a table of scores.
     OptionError
-        When the target is not in the table, or matplotlib is missing.
+        When the target or the baseline is not in the table.
+    MissingExtraError
+        When matplotlib is not installed.
     """
     if not is_scores(table):
         raise SchemaError(
@@ -72,7 +74,7 @@ def _figure(width: float, height: float) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise OptionError('plots need matplotlib; install it with: pip install "repcompare[plot]"') from None
+        raise MissingExtraError('plots need matplotlib; install it with: pip install "repcompare[plot]"') from None
     return Figure(figsize=(width, height), layout="constrained", dpi=160)
 
 

@@ -95,7 +95,9 @@ def test_the_seed_decides(layers, brain):
 
 def test_a_missing_image_is_named_and_intersection_says_so(layers, brain):
     layers["layer1"] = layers["layer1"].drop_sel(stimulus="image07")
-    with pytest.raises(AlignmentError, match=r"39 are shared .* only in .*'image07' \(1\).*stimuli='intersection'"):
+    with pytest.raises(
+        AlignmentError, match=r"39 of 40 .*; missing in source 'layer1': 'image07' \(1\);.*stimuli='intersection'"
+    ):
         compare(layers, brain, measures="cka")
     scores = compare(layers, brain, measures="cka", stimuli="intersection")
     assert (scores.n_stimuli == 39).all()

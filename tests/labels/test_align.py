@@ -56,24 +56,32 @@ def test_intersection_keeps_what_all_share_and_names_the_rest():
         {"a": system(["x", "b", "c"]), "b": system(["c", "b", "y", "z"]), "c": system(["c", "b"])}, "intersection"
     )
     assert found.stimuli.tolist() == ["b", "c"]
-    assert {name: left.tolist() for name, left in found.dropped.items()} == {"a": ["x"], "b": ["y", "z"]}
-    assert found.n_dropped == 3
+    lacking = {name: names.tolist() for name, names in found.lacking.items()}
+    assert lacking == {"a": ["y", "z"], "b": ["x"], "c": ["x", "y", "z"]}
+    assert found.n_left_out == 3
+    assert found.lines()[0] == "missing in a: 'y', 'z' (2)"
+
+
+def test_parts_that_lack_the_same_stimuli_share_a_line():
+    parts = {f"layer{i}": system(["a", "b"]) for i in range(6)} | {"brain": system(["a", "b", "c"])}
+    found = align(parts, "intersection").lines()
+    assert found == ["missing in layer0, layer1, layer2, layer3 and 2 more: 'c' (1)"]
 
 
 def test_exact_raises_with_counts_names_and_the_way_out():
     with pytest.raises(AlignmentError) as caught:
         align({"net": system(["a", "b", "c"]), "brain": system(["b", "c", "d", "e"])})
     message = str(caught.value)
-    assert "2 are shared by all ('net' 3, 'brain' 4)" in message
-    assert "only in 'net': 'a' (1)" in message and "only in 'brain': 'd', 'e' (2)" in message
+    assert "2 of 5 are shared by all" in message
+    assert "missing in net: 'd', 'e' (2)" in message and "missing in brain: 'a' (1)" in message
     assert message.endswith("go on with the shared ones by stimuli='intersection'")
-    assert align({"net": system(["a", "b"]), "brain": system(["b", "a"])}).dropped == {}
+    assert align({"net": system(["a", "b"]), "brain": system(["b", "a"])}).lacking == {}
 
 
 @pytest.mark.parametrize("policy", ["exact", "intersection"])
 def test_nothing_shared_is_an_error_under_every_policy(policy):
     with pytest.raises(
-        AlignmentError, match=r"no stimulus is shared.*'x' has 2: 'a', 'b'; the source has 1: 'A'.*check how"
+        AlignmentError, match=r"no stimulus is shared.*x has 2: 'a', 'b'; the source has 1: 'A'.*check how"
     ):
         align({"x": system(["a", "b"]), "": system(["A"])}, policy)
 

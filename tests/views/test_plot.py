@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from repcompare.errors import OptionError, SchemaError
+from repcompare.errors import MissingExtraError, OptionError, SchemaError
 from repcompare.labels.scores import Axes, assemble, concat_scores
 from repcompare.views.plot import CEILING, MARKED, scores
 
@@ -105,5 +105,7 @@ def test_other_datasets_are_refused():
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(OptionError, match=r'plots need matplotlib; install it with: pip install "repcompare\[plot\]"'):
+    with pytest.raises(
+        MissingExtraError, match=r'plots need matplotlib; install it with: pip install "repcompare\[plot\]"'
+    ):
         scores(table())
