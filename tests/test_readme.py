@@ -19,7 +19,8 @@ def test_the_python_example_runs(capsys):
     names: dict[str, object] = {}
     exec(compile(code, "README.md", "exec"), names)
     assert "layer0" in capsys.readouterr().out
-    assert names["scores"].score.sel(source="layer0", target="V1", measure="cka") > 0.9
+    cka = names["scores"].score.sel(target="V1", measure="cka")
+    assert cka.sel(source="layer0") > cka.sel(source="layer1") > cka.sel(source="layer2") > 0.05
 
 
 def test_the_commands_and_options_exist():
