@@ -170,7 +170,7 @@ def label_file(file: str, key: str = "") -> Any:
     """
     suffix = os.path.splitext(file)[1].lower()
     if suffix in (".npz", ".npy"):
-        from data_adapters.networks.npy import array_of, arrays_of
+        from data_adapters._npy import array_of, arrays_of
 
         if suffix == ".npy":
             return array_of(file)

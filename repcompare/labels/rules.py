@@ -10,8 +10,8 @@ import xarray as xr
 from xarray.indexes import PandasMultiIndex
 
 from repcompare.errors import some, suggest
-from repcompare.labels.schema import GIVE_NAMES, MODALITIES, SCHEMA, VARIABLES, Kind, dim_of, no_response, sample_dim
 from repcompare.labels.values import duplicates, infinite, text
+from repcompare.labels.variables import GIVE_NAMES, MODALITIES, SCHEMA, VARIABLES, Kind, dim_of, no_response, sample_dim
 
 
 def violations(ds: object) -> list[str]:

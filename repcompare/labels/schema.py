@@ -1,104 +1,36 @@
-"""The schema of a representation: names of dims and variables, the constructor, and validate().
+"""The schema of a representation: the constructor, validate(), and the record of what was done to it.
 
-A representation is a plain ``xarray.Dataset`` with the variable ``response``; :data:`VARIABLES` is the table of what may
-stand beside it.  A new variable gets a row there before it gets code.
+A representation is a plain ``xarray.Dataset`` with the variable ``response``; ``labels/variables.py`` is the table of what
+may stand beside it, ``labels/rules.py`` holds every rule.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from repcompare.errors import SchemaError, choose, suggest
+from repcompare.errors import SchemaError, suggest
+from repcompare.labels.rules import violations
 from repcompare.labels.values import as_float, text
+from repcompare.labels.variables import SAMPLE_DIMS, SCHEMA, VARIABLES, dim_of, sample_dim, stimulus_labels
 
 __all__ = [
-    "GIVE_NAMES",
-    "MODALITIES",
     "SAMPLE_DIMS",
     "SCHEMA",
     "VARIABLES",
-    "Kind",
-    "Variable",
     "add_history",
     "dim_of",
     "history",
-    "modality",
-    "no_response",
     "representation",
     "sample_dim",
     "stimulus_labels",
     "text",
     "validate",
 ]
-
-SCHEMA = "repcompare-1"
-SAMPLE_DIMS = ("stimulus", "presentation", "time")
-MODALITIES = ("fmri", "spikes", "lfp", "meeg", "ann", "behaviour", "simulated")
-
-Kind = Literal["text", "number", "text or integer", "text, number or bool"]
-GIVE_NAMES = "give stimulus= (or stimulus_id=), one per row"
-
-
-@dataclass(frozen=True)
-class Variable:
-    """One row of the schema: a coordinate, the dim it lies on ("sample" stands for the sample dim), and its kind."""
-
-    name: str
-    dim: Literal["sample", "unit", "time"]
-    kind: Kind
-    meaning: str
-
-
-VARIABLES: dict[str, Variable] = {
-    v.name: v
-    for v in (
-        Variable("stimulus", "sample", "text", "name of the stimulus; the index in stimulus form"),
-        Variable("stimulus_id", "sample", "text", "name of the stimulus of this row, in the other forms"),
-        Variable("repeat", "sample", "text or integer", "which repeat of the stimulus this presentation is"),
-        Variable("run", "sample", "text or integer", "recording run: a partition for cross-validation"),
-        Variable("session", "sample", "text or integer", "recording session: a partition"),
-        Variable("unit_id", "unit", "text", "unique name of the unit"),
-        Variable("unit_region", "unit", "text", "brain region of the unit"),
-        Variable("unit_layer", "unit", "text", "network layer of the unit"),
-        Variable("unit_subject", "unit", "text", "person or animal"),
-        Variable("unit_session", "unit", "text", "session in which the unit was recorded"),
-        Variable("unit_hemisphere", "unit", "text", "hemisphere"),
-        *(Variable(f"unit_{axis}", "unit", "number", "position in mm") for axis in "xyz"),
-        *(Variable(f"unit_{axis}", "unit", "number", "voxel index") for axis in "ijk"),
-        Variable("time", "time", "number", "bin centre or sampling instant in s"),
-    )
-}
-
-
-def sample_dim(ds: xr.Dataset) -> str:
-    """Return the sample dim of a representation: ``stimulus``, ``presentation`` or ``time``.
-
-    Raises
-    ------
-    SchemaError
-        When there is no ``response`` or it has no sample dim.
-    """
-    if "response" not in ds:
-        raise SchemaError(no_response(ds))
-    for dim in SAMPLE_DIMS:
-        if dim in ds["response"].dims:
-            return dim
-    raise SchemaError(
-        f"response has dims {ds['response'].dims}; expected one of {', '.join(SAMPLE_DIMS)} among them; "
-        "rename the dim of the rows with ds.rename"
-    )
-
-
-def no_response(ds: xr.Dataset) -> str:
-    """Say that a dataset is no representation."""
-    found = sorted(map(str, ds.variables))
-    return f"no variable 'response' among {found}; expected a representation; make one with repcompare.representation"
 
 
 def representation(
@@ -188,42 +120,6 @@ def _coordinate(name: str, value: Any, sample: str, sizes: dict[str, int]) -> tu
     return dim, text(array)
 
 
-def dim_of(name: str, sample: str) -> str | None:
-    """Return the dim on which a coordinate of this name lies, or None for a name outside the schema.
-
-    Examples
-    --------
-    >>> dim_of("unit_colour", "stimulus"), dim_of("stimulus_category", "presentation"), dim_of("colour", "stimulus")
-    ('unit', 'presentation', None)
-    """
-    if name in VARIABLES:
-        dim = VARIABLES[name].dim
-        return sample if dim == "sample" else dim
-    if name.startswith("stimulus_"):
-        return sample
-    return "unit" if name.startswith("unit_") else None
-
-
-def stimulus_labels(ds: xr.Dataset) -> np.ndarray:
-    """Return the stimulus name of each row, as text of shape (n_samples,).
-
-    A continuous recording without ``stimulus_id`` is labelled by its clock: ``run`` and time in s.
-
-    Raises
-    ------
-    SchemaError
-        When the rows have no labels.
-    """
-    sample = sample_dim(ds)
-    for name in ("stimulus", "stimulus_id"):
-        if name in ds.coords and ds[name].dims == (sample,):
-            return text(ds[name].values)
-    if sample == "time" and "time" in ds.coords:
-        runs = ds["run"].values if "run" in ds.coords else [""] * ds.sizes["time"]
-        return np.array([f"{r}@{t:.6f}s" for r, t in zip(runs, ds["time"].values, strict=True)])
-    raise SchemaError(f"rows have no stimulus labels; expected a name for each {sample}; {GIVE_NAMES}")
-
-
 def validate(ds: xr.Dataset) -> xr.Dataset:
     """Check every rule of the schema.
 
@@ -250,8 +146,6 @@ def validate(ds: xr.Dataset) -> xr.Dataset:
     repcompare.errors.SchemaError: not a representation:
     - stimulus: rows have no stimulus labels; ...
     """
-    from repcompare.labels.rules import violations  # the rules need the names of this module
-
     found = violations(ds)
     if found:
         raise SchemaError("not a representation:\n" + "\n".join(f"- {line}" for line in found))
@@ -267,9 +161,3 @@ def history(ds: xr.Dataset) -> list[str]:
     """Return ``attrs['history']`` as a list of str, whatever netCDF made of it."""
     found = ds.attrs.get("history", [])
     return [found] if isinstance(found, str) else [str(line) for line in found]
-
-
-def modality(name: str) -> str:
-    """Return ``name`` if it is a modality of the schema, else raise ``OptionError``."""
-    choose(name, MODALITIES, "modality")
-    return name

@@ -9,7 +9,7 @@ import pytest
 
 import data_adapters
 import repcompare as rc
-from data_adapters.networks.npy import NpyFile
+from data_adapters._npy import NpyFile
 from repcompare.errors import FormatError, OptionError, SchemaError
 
 IDS = ["cat", "dog", "owl"]

@@ -11,7 +11,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 import repcompare as rc
-from repcompare.errors import OptionError, SchemaError
+from repcompare.errors import SchemaError
 from repcompare.labels import schema
 from repcompare.labels.schema import representation, stimulus_labels, validate
 from repcompare.labels.values import as_float, duplicates, infinite, text
@@ -436,9 +436,6 @@ def test_schema_and_modality_are_names_of_the_schema():
     message = said(plain().assign_attrs(modality="fMRI"))
     assert "attrs['modality']: is 'fMRI'; expected one of fmri, spikes" in message
     assert "attrs['modality']" in said(plain().assign_attrs(modality="eeg"))
-    assert schema.modality("ann") == "ann"
-    with pytest.raises(OptionError, match="modality='an' is not an option; did you mean 'ann'"):
-        schema.modality("an")
 
 
 def test_history_is_a_list_whatever_netcdf_made_of_it():
