@@ -51,7 +51,7 @@ study_options = _options(
     click.option("--confidence", type=float, help="Coverage of intervals over stimuli, such as 0.95."),
     click.option("--permutations", default=0, show_default=True, help="Permutations of the stimuli for p-values."),
     click.option("--seed", default=0, show_default=True, help="Of folds, halvings and permutations."),
-    click.option("--jobs", type=int, help="Threads.  [default: all cores]"),
+    click.option("--jobs", default=-1, help="Threads.  [default: every core]"),
     click.option("--memory", metavar="SIZE", help="Refuse plans that need more, such as 8GB."),
 )
 
@@ -176,10 +176,10 @@ def menu(as_json: bool) -> int:
 @cli.command()
 @click.option("--out", type=click.Path(file_okay=False), default="repcompare-demo", show_default=True, help="Folder.")
 @click.option("--simulated", is_flag=True, help="The same steps on simulated recordings; needs no data package.")
-@click.option("--jobs", type=int, help="Threads.  [default: all cores]")
+@click.option("--jobs", default=-1, help="Threads.  [default: every core]")
 @click.option("--seed", default=0, show_default=True, help="Of folds and halvings.")
 @talk_options
-def demo(out: str, simulated: bool, jobs: int | None, seed: int, **flags: Any) -> int:
+def demo(out: str, simulated: bool, jobs: int, seed: int, **flags: Any) -> int:
     """Run the main job on real recordings: what predicts signal flow through the worm's nervous system?
 
     Writes scores.nc, scores.csv and scores.png to the folder.
@@ -187,7 +187,7 @@ def demo(out: str, simulated: bool, jobs: int | None, seed: int, **flags: Any) -
     _configure_logging(flags)
     from repcompare.demo import run_demo
 
-    report = run_demo(Path(out), simulated=simulated, n_jobs=jobs or _cpus(), seed=seed, progress=_progress(flags))
+    report = run_demo(Path(out), simulated=simulated, n_jobs=jobs, seed=seed, progress=_progress(flags))
     console = _console()
     for table in report.tables:
         console.print(table)
@@ -233,7 +233,7 @@ def _study_options(flags: dict[str, Any]) -> dict[str, Any]:
     return {
         **{name: flags[name] for name in names},
         "folds": int(folds) if folds.isdigit() else folds,
-        "n_jobs": flags["jobs"] or _cpus(),
+        "n_jobs": flags["jobs"],
         "memory": _bytes(flags["memory"]),
         "progress": _progress(flags),
     }
@@ -241,10 +241,6 @@ def _study_options(flags: dict[str, Any]) -> dict[str, Any]:
 
 def _progress(flags: dict[str, Any]) -> bool | None:
     return False if flags["quiet"] or flags["no_progress"] else None
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 def _bytes(size: str | None) -> int | None:
@@ -297,21 +293,20 @@ def _finish(scores: Any, outputs: dict[str, str], flags: dict[str, Any]) -> int:
     else:
         _console().print(terminal_table(scores))
     if not flags["quiet"]:
-        click.echo(_caption(scores, outputs), err=True)
-        for warning in warnings:
-            click.echo(f"warning: {warning}", err=True)
+        for line in [*_caption(scores, outputs), *(f"warning: {warning}" for warning in warnings)]:
+            click.echo(line, err=True)
     if failed:
         click.echo(f"error: {failed} of {scores['score'].size} cells have no score; see column 'reason'", err=True)
     return PARTIAL if failed and not flags["partial_ok"] else 0
 
 
-def _caption(scores: Any, outputs: dict[str, str]) -> str:
-    lines = [str(scores.attrs["study"])]
+def _caption(scores: Any, outputs: dict[str, str]) -> list[str]:
+    lines = []
     if scores.attrs["ceiling"] != "none":
         lines.append("score / ceiling from halves of the repeats")
     if scores.attrs["permutations"]:
         lines.append("* p < 0.05 against the best of all cells under the same permutation")
-    return "\n".join([*lines, *(f"wrote {path}" for path in outputs.values())])
+    return [*lines, *(f"wrote {path}" for path in outputs.values())]
 
 
 def _json(content: Any) -> str:
@@ -336,6 +331,8 @@ def _console() -> Any:
 def _configure_logging(flags: dict[str, Any]) -> None:
     level = logging.ERROR if flags["quiet"] else logging.INFO if flags["verbose"] else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+    if not flags["quiet"]:
+        logging.getLogger("repcompare.plan").setLevel(logging.INFO)  # sizes and memory, before anything is computed
     logging.captureWarnings(True)
 
 

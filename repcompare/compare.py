@@ -8,13 +8,33 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from repcompare.engine.run import run
-from repcompare.engine.study import declare, menu
+from repcompare.engine.study import Options, Progress, declare, menu
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def compare(source: Any, target: Any, *, measures: Any, by: Any = None, **options: Any) -> xr.Dataset:
+def compare(
+    source: Any,
+    target: Any,
+    *,
+    measures: Any,
+    by: Any = None,
+    stimuli: str = "exact",
+    nan: str = "raise",
+    folds: Any = 5,
+    groups: str | None = None,
+    ceiling: str | None = None,
+    n_splits: int = 20,
+    confidence: float | None = None,
+    permutations: int = 0,
+    unit_scores: bool = False,
+    seed: int = 0,
+    n_jobs: int = 1,
+    memory: int | None = None,
+    hash_inputs: bool = True,
+    progress: Progress | bool | None = None,
+) -> xr.Dataset:
     """Compare every part of the source with every part of the target, by every measure.
 
     Parameters
@@ -25,12 +45,34 @@ def compare(source: Any, target: Any, *, measures: Any, by: Any = None, **option
         Names as :func:`measures` lists them, or measures with options (``repcompare.measures.cka.cka(kernel="rbf")``).
     by : str or (str, str), optional
         Split the source (and the target) into parts by a label of the units: ``by=("layer", "region")``.
-    **options
-        ``stimuli="exact" | "intersection"``; ``nan="raise" | "drop_units" | "drop_stimuli" | "pairwise"``;
-        ``folds=5`` (int, ``"loo"``, splitter, or list of (train, test)); ``groups=`` a label of the rows that folds keep
-        together; ``ceiling=None | "split_half"`` with ``n_splits=20``; ``confidence=0.95`` for intervals over stimuli;
-        ``permutations=1000`` for p-values; ``unit_scores=True``; ``seed=0``; ``n_jobs=1`` threads; ``memory=`` bytes;
-        ``hash_inputs=True``; ``progress=None | False | callable``.
+    stimuli : {"exact", "intersection"}
+        Demand the same stimuli on all sides, or keep those that all share.
+    nan : {"raise", "drop_units", "drop_stimuli", "pairwise"}
+        What to do about missing values; ``"pairwise"`` where the measure has a form for them.
+    folds : int, "loo", splitter or list of (train, test)
+        Folds over stimuli of the fitted measures.
+    groups : str, optional
+        Label of the rows that folds keep together, such as ``"stimulus_category"``.
+    ceiling : {None, "split_half"}
+        Noise ceiling from the repeats of the target, averaged over ``n_splits`` random halvings.
+    n_splits : int
+        Halvings behind the ceiling.
+    confidence : float, optional
+        Coverage of intervals over stimuli, such as 0.95.
+    permutations : int
+        Permutations of the stimuli behind the p-values.
+    unit_scores : bool
+        Keep scores of single target units, where a measure has them.
+    seed : int
+        Of folds, halvings and permutations.
+    n_jobs : int
+        Threads; -1 takes every core.  Results do not depend on it.
+    memory : int, optional
+        Bytes that the plan may need; a larger plan raises.
+    hash_inputs : bool
+        Record a content hash of each part.
+    progress : None, False or callable
+        A bar on a terminal, nothing, or ``(done, total, text)``.
 
     Returns
     -------
@@ -61,7 +103,23 @@ def compare(source: Any, target: Any, *, measures: Any, by: Any = None, **option
     >>> scores.score.values.round(6).ravel().tolist()
     [1.0, 0.0]
     """
-    return run(declare(source, target, measures=measures, by=by, **options))
+    options = Options(
+        stimuli=stimuli,
+        nan=nan,
+        folds=folds,
+        groups=groups,
+        ceiling=ceiling,
+        n_splits=n_splits,
+        confidence=confidence,
+        permutations=permutations,
+        unit_scores=unit_scores,
+        seed=seed,
+        n_jobs=n_jobs,
+        memory=memory,
+        hash_inputs=hash_inputs,
+        progress=progress,
+    )
+    return run(declare(source, target, measures=measures, by=by, options=options))
 
 
 def similarity_matrix(sources: Any, *, measure: Any = "cka", by: str | None = None, **options: Any) -> xr.Dataset:
@@ -98,7 +156,7 @@ def similarity_matrix(sources: Any, *, measure: Any = "cka", by: str | None = No
     """
     if not isinstance(sources, (str, Mapping, xr.Dataset, xr.DataTree)) and hasattr(sources, "__iter__"):
         sources = {str(path): path for path in sources}
-    return run(declare(sources, None, measures=measure, by=by, **options))
+    return run(declare(sources, None, measures=measure, by=by, options=Options(**options)))
 
 
 def measures() -> pd.DataFrame:

@@ -162,4 +162,4 @@ def _memory(study: Study, parts: tuple[Part, ...], n: int, folds: Folds | None) 
         largest = max(largest, part.data["response"].size * itemsize + n * min(p, n) * 8)
         for measure in study.measures.values():
             states += measure.state_bytes(n, p, itemsize, len(folds) if folds and measure.fitted else 1)
-    return int(OVERHEAD * (states + study.options.n_jobs * largest))
+    return int(OVERHEAD * (states + study.options.threads * largest))

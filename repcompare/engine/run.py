@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,13 +19,13 @@ from repcompare.engine.plan import Plan, make_plan
 from repcompare.engine.prepare import Prepared, prepare_part
 from repcompare.engine.progress import Tick, ticking
 from repcompare.engine.results import CellResult, Cells, to_scores
-from repcompare.engine.study import Study
+from repcompare.engine.study import Study, usable_cores
 from repcompare.errors import MeasureError, OptionError
 from repcompare.labels.schema import sample_dim
 from repcompare.measures._measure import Index, Measure, Outcome, as_outcome
 from repcompare.statistics.resampling import interval, permutation_pvalues, permutations, subsets
 
-log = logging.getLogger("repcompare.engine")
+log = logging.getLogger("repcompare.plan")
 T = TypeVar("T")
 R = TypeVar("R")
 Float64 = npt.NDArray[np.float64]
@@ -111,10 +110,9 @@ def _threads(plan: Plan) -> Iterator[Map[Any, Any]]:
     A single job leaves all cores to BLAS only where the products are large: on small ones its threads cost more than
     they bring (2 to 5 times, measured).
     """
-    n_jobs = plan.study.options.n_jobs
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    n_jobs = plan.study.options.threads
     largest = max(2.0 * len(plan.stimuli) ** 2 * part.data.sizes["unit"] for part in plan.parts)
-    blas = max(1, cpus // n_jobs) if n_jobs > 1 or largest > LARGE_PRODUCT else 1
+    blas = max(1, usable_cores() // n_jobs) if n_jobs > 1 or largest > LARGE_PRODUCT else 1
     with threadpool_limits(blas):
         if n_jobs == 1:
             yield lambda function, items: [function(item) for item in items]

@@ -49,7 +49,7 @@ class Options:
     seed : int
         Of folds, halvings and permutations.
     n_jobs : int
-        Threads.
+        Threads; -1 takes every core of this process.
     memory : int, optional
         Bytes that the plan may need.
     unit_scores : bool
@@ -79,12 +79,24 @@ class Options:
         choose(self.stimuli, POLICIES, "stimuli")
         choose(self.nan, NAN_POLICIES, "nan")
         choose(self.ceiling, CEILINGS, "ceiling")
-        for name, least in (("permutations", 0), ("n_jobs", 1), ("n_splits", 1), ("seed", 0)):
+        for name, least in (("permutations", 0), ("n_jobs", -1), ("n_splits", 1), ("seed", 0)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise OptionError(f"{name}={value!r}; expected a whole number of at least {least}")
+        if self.n_jobs == 0:
+            raise OptionError("n_jobs=0; expected a number of threads, or -1 for every core")
         if self.confidence is not None and not 0 < self.confidence < 1:
             raise OptionError(f"confidence={self.confidence!r}; expected a number between 0 and 1, such as 0.95")
+
+    @property
+    def threads(self) -> int:
+        """Number of threads."""
+        return usable_cores() if self.n_jobs == -1 else self.n_jobs
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +127,7 @@ class Study:
         return self.targets is self.sources
 
 
-def declare(source: Any, target: Any, *, measures: Any, by: Any = None, **options: Any) -> Study:
+def declare(source: Any, target: Any, *, measures: Any, by: Any = None, options: Options | None = None) -> Study:
     """Check what the user asked for and return it as a :class:`Study`.
 
     Parameters
@@ -126,8 +138,8 @@ def declare(source: Any, target: Any, *, measures: Any, by: Any = None, **option
         The measures.
     by : str or tuple of (str or None, str or None), optional
         Split the source (and the target) by these labels of their units.
-    **options
-        See :class:`Options`.
+    options : Options, optional
+        How the study is carried out.
 
     Raises
     ------
@@ -137,11 +149,12 @@ def declare(source: Any, target: Any, *, measures: Any, by: Any = None, **option
         For sources that are not representations.
     """
     resolved = resolve(measures)
-    settings = Options(**options)
     by_source, by_target = _split_labels(by)
     sources = load(source, "source", by_source)
     targets = sources if target is None else load(target, "target", by_target)
-    return Study(sources=sources, targets=targets, measures=resolved, by=(by_source, by_target), options=settings)
+    return Study(
+        sources=sources, targets=targets, measures=resolved, by=(by_source, by_target), options=options or Options()
+    )
 
 
 def _split_labels(by: Any) -> tuple[str | None, str | None]:

@@ -10,7 +10,7 @@ import xarray as xr
 
 import repcompare as rc
 from repcompare.engine.plan import make_plan
-from repcompare.engine.study import declare
+from repcompare.engine.study import Options, declare
 from repcompare.errors import AlignmentError, MeasureError, OptionError, SchemaError, UnknownMeasureError
 from repcompare.measures._measure import Measure
 from repcompare.measures.cka import cka
@@ -224,6 +224,8 @@ class TestBadInput:
     def test_unknown_names(self, layers, brain):
         with pytest.raises(UnknownMeasureError, match="did you mean 'cka'"):
             compare(layers, brain, measures="ckaa")
+        with pytest.raises(TypeError, match="stimulus"):
+            compare(layers, brain, measures="cka", stimulus="exact")
         with pytest.raises(OptionError, match="did you mean 'drop_units'"):
             compare(layers, brain, measures="cka", nan="dropunits")
         with pytest.raises(OptionError, match="no label 'regoin' to split by; did you mean 'region'"):
@@ -348,7 +350,7 @@ def test_unit_scores_are_labelled(layers, brain):
 
 
 def test_folds_keep_groups_together(layers, brain):
-    study = declare(layers, brain, measures="ridge", groups="stimulus_category", progress=False)
+    study = declare(layers, brain, measures="ridge", options=Options(groups="stimulus_category"))
     plan = make_plan(study)
     groups = np.arange(N) // 2
     for train, test in plan.folds.splits:
@@ -395,7 +397,7 @@ def test_memory_estimate_is_near_the_measured_peak():
     sources = {
         f"l{k}": rc.representation(rng.normal(size=(500, 6000)).astype(np.float32), stimulus=names) for k in range(6)
     }
-    estimate = make_plan(declare(sources, None, measures="cka", hash_inputs=False)).memory
+    estimate = make_plan(declare(sources, None, measures="cka")).memory
     rc.similarity_matrix({k: sources[k] for k in list(sources)[:2]}, progress=False)  # compile
     tracemalloc.start()
     rc.similarity_matrix(sources, progress=False, hash_inputs=False)
