@@ -159,7 +159,7 @@ def show(rows: Sequence[Row], about: dict[str, Any], console: Console) -> None:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small data, to see that everything runs and agrees")
-    parser.add_argument("--case", nargs="+", metavar="NAME", choices=sorted(CASES), help="only these")
+    parser.add_argument("--case", nargs="+", action="extend", metavar="NAME", choices=sorted(CASES), help="only these")
     parser.add_argument("--list", action="store_true", help="print the names of the cases and stop")
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the results to a file")
     parser.add_argument("--rounds", type=int, help="how often both are timed (default: as time allows)")
