@@ -198,7 +198,7 @@ def _broken_time(ds: xr.Dataset, sample: str) -> list[str]:
 
 def _broken_record(attrs: Mapping[Any, Any]) -> list[str]:
     found = []
-    if not np.array_equal(attrs.get("schema", SCHEMA), SCHEMA):
+    if np.asarray(attrs.get("schema", SCHEMA)).tolist() != SCHEMA:
         found.append(f"attrs['schema']: is {attrs['schema']!r}; expected {SCHEMA!r}; remove it or make the object anew")
     name = attrs.get("modality", MODALITIES[0])
     if isinstance(name, str) and name not in MODALITIES:

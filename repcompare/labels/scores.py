@@ -222,7 +222,7 @@ def _joined_attrs(attrs: Sequence[Mapping[Any, Any]]) -> dict[str, Any]:
     joined: dict[str, Any] = {}
     for key in dict.fromkeys(k for a in attrs for k in a):
         values = [a[key] for a in attrs if key in a]
-        same = all(np.array_equal(np.asarray(v), np.asarray(values[0])) for v in values)
+        same = all(np.asarray(v).tolist() == np.asarray(values[0]).tolist() for v in values)
         flat = [str(i) for v in values for i in (v if isinstance(v, (list, tuple, np.ndarray)) else [v])]
         joined[str(key)] = values[0] if same else list(dict.fromkeys(flat))
     return joined
