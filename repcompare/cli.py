@@ -52,7 +52,9 @@ study_options = _options(
     click.option("--permutations", default=0, show_default=True, help="Permutations of the stimuli for p-values."),
     click.option("--seed", default=0, show_default=True, help="Of folds, halvings and permutations."),
     click.option("--jobs", default=-1, help="Threads.  [default: every core]"),
-    click.option("--memory", metavar="SIZE", help="Refuse plans that need more, such as 8GB."),
+    click.option("--memory", metavar="SIZE", help="Work in tiles that stay below, such as 8GB."),
+    click.option("--checkpoint", type=click.Path(file_okay=False), help="Folder in which finished tiles are kept."),
+    click.option("--resume", is_flag=True, help="Use the tiles that are in the checkpoint."),
 )
 
 output_options = _options(
@@ -228,7 +230,7 @@ def _name(path: str) -> str:
 
 
 def _study_options(flags: dict[str, Any]) -> dict[str, Any]:
-    names = ("stimuli", "nan", "groups", "ceiling", "confidence", "permutations", "seed")
+    names = ("stimuli", "nan", "groups", "ceiling", "confidence", "permutations", "seed", "checkpoint", "resume")
     folds = flags["folds"]
     return {
         **{name: flags[name] for name in names},

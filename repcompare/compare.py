@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ def compare(
     seed: int = 0,
     n_jobs: int = 1,
     memory: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = True,
     hash_inputs: bool = True,
     progress: Progress | bool | None = None,
 ) -> xr.Dataset:
@@ -68,7 +71,12 @@ def compare(
     n_jobs : int
         Threads; -1 takes every core.  Results do not depend on it.
     memory : int, optional
-        Bytes that the plan may need; a larger plan raises.
+        Bytes that the run may need: parts are prepared and compared tile by tile to stay below.
+    checkpoint : path, optional
+        Folder in which finished tiles are kept.  A tile is found again by the content of its parts, the measures, stimuli,
+        folds and seed, never by names or dates.
+    resume : bool
+        Use the tiles that are in the checkpoint; otherwise replace them.
     hash_inputs : bool
         Record a content hash of each part.
     progress : None, False or callable
@@ -116,6 +124,8 @@ def compare(
         seed=seed,
         n_jobs=n_jobs,
         memory=memory,
+        checkpoint=checkpoint,
+        resume=resume,
         hash_inputs=hash_inputs,
         progress=progress,
     )

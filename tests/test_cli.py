@@ -105,7 +105,7 @@ def test_jobs_do_not_change_the_table(folder):
         (("comprae", "layers.npz"), 2, "No such command 'comprae'"),
         (("compare", "layers.npz", "brain.nc", "-m", "cka", "--stimuli", "exactly"), 2, "did you mean 'exact'"),
         (("compare", "layers.npz", "brain.nc", "-m", "cka", "--memory", "lots"), 2, "--memory 'lots'"),
-        (("compare", "layers.npz", "brain.nc", "-m", "cka", "--memory", "1kB"), 2, "the plan needs about"),
+        (("compare", "layers.npz", "brain.nc", "-m", "cka", "--memory", "1kB"), 2, "the run needs at least"),
         (("compare", "layers.npz", "brain.nc", "-m", "cka", "--csv", "out.txt"), 2, "expected .csv"),
         (("compare", "layers.npz", "brain.nc", "-m", "cka", "--out", "no/out.nc"), 2, "does not exist"),
         (

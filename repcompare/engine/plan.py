@@ -16,6 +16,7 @@ from repcompare.measures._measure import Folds
 from repcompare.statistics.folds import make_folds
 
 OVERHEAD = 1.2  # of the sum of states and buffers
+TILES_PER_SIDE = 8
 Side = Literal["source", "target", "both"]
 
 
@@ -50,6 +51,8 @@ class Plan:
         Of the fitted measures.
     memory : int
         Estimated peak in bytes.
+    block : int
+        How many parts of one side are held at a time.
     """
 
     study: Study
@@ -58,6 +61,22 @@ class Plan:
     stimuli: np.ndarray
     folds: Folds | None
     memory: int
+    block: int
+
+    @property
+    def tiles(self) -> list[tuple[slice, slice]]:
+        """Blocks of sources and targets that are compared together; those below the diagonal follow by symmetry."""
+        study = self.study
+        rows, columns = (
+            [slice(i, min(i + self.block, n)) for i in range(0, n, self.block)]
+            for n in (len(study.sources), len(study.targets))
+        )
+        return [(r, c) for r in rows for c in columns if not (self.mirrored and c.start < r.start)]
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether the lower triangle of the table repeats the upper one."""
+        return self.study.square and all(m.symmetric for m in self.study.measures.values())
 
     @property
     def n_cells(self) -> int:
@@ -70,7 +89,8 @@ class Plan:
         return (
             f"{len(study.sources)} source x {len(study.targets)} target parts, {len(study.measures)} measures, "
             f"{len(self.stimuli)} shared stimuli{f' ({left} others left out)' if left else ''}: "
-            f"{len(self.parts)} parts to prepare, {self.n_cells} scores, about {_size(self.memory)}"
+            f"{len(self.parts)} parts to prepare, {self.n_cells} scores"
+            f"{f' in {len(self.tiles)} tiles' if len(self.tiles) > 1 else ''}, about {_size(self.memory)}"
         )
 
 
@@ -105,14 +125,8 @@ def make_plan(study: Study) -> Plan:
                 f"{label}: {len(stimuli)} stimuli to compare; expected at least {measure.min_stimuli}; add stimuli"
             )
     folds = _folds(study, parts, stimuli) if any(m.fitted for m in study.measures.values()) else None
-    plan = Plan(study, parts, alignment, stimuli, folds, _memory(study, parts, len(stimuli), folds))
-    limit = study.options.memory
-    if limit is not None and plan.memory > limit:
-        raise OptionError(
-            f"memory={limit} bytes is too little: the plan needs about {plan.memory} ({plan}); "
-            "compare fewer parts at a time, or raise memory="
-        )
-    return plan
+    memory, block = _memory(study, parts, len(stimuli), folds)
+    return Plan(study, parts, alignment, stimuli, folds, memory, block)
 
 
 def _parts(study: Study) -> tuple[Part, ...]:
@@ -154,12 +168,36 @@ def _groups(name: str, parts: tuple[Part, ...], stimuli: np.ndarray) -> np.ndarr
     raise OptionError(f"groups={name!r}: no part has such a label of its rows{suggest(name, sorted(known))}")
 
 
-def _memory(study: Study, parts: tuple[Part, ...], n: int, folds: Folds | None) -> int:
-    """Bytes: the states of all parts, the arrays being prepared, one more copy of each for centring."""
-    states, largest = 0, 0
+def _memory(study: Study, parts: tuple[Part, ...], n: int, folds: Folds | None) -> tuple[int, int]:
+    """Estimate the peak in bytes, and how many parts of a side may be held at a time to keep it below the limit.
+
+    Counted are the states, the arrays being prepared, and one more copy of each for centring.
+    """
+    options = study.options
+    states, buffer = [], 0
     for part in parts:
         p, itemsize = part.data.sizes["unit"], part.data["response"].dtype.itemsize
-        largest = max(largest, part.data["response"].size * itemsize + n * min(p, n) * 8)
-        for measure in study.measures.values():
-            states += measure.state_bytes(n, p, itemsize, len(folds) if folds and measure.fitted else 1)
-    return int(OVERHEAD * (states + study.options.threads * largest))
+        buffer = max(buffer, part.data["response"].size * itemsize + n * min(p, n) * 8)
+        states.append(
+            sum(m.state_bytes(n, p, itemsize, len(folds) if folds and m.fitted else 1) for m in study.measures.values())
+        )
+    table = 100 * len(study.sources) * len(study.targets) * len(study.measures)  # numbers and their labels
+    rest = options.threads * buffer + table
+    whole = int(OVERHEAD * (sum(states) + rest))
+    longest = max(len(study.sources), len(study.targets))
+    if options.memory is None or whole <= options.memory:
+        return whole, _checkpointed(longest) if options.checkpoint is not None else longest
+    block = int((options.memory / OVERHEAD - rest) / (2 * max(states)))  # a block of sources and one of targets
+    if options.permutations or options.confidence or block < 1:
+        least = whole if options.permutations or options.confidence else int(OVERHEAD * (2 * max(states) + rest))
+        raise OptionError(
+            f"memory={options.memory} bytes is too little: the run needs at least {least} ({_size(least)}) for "
+            f"{len(parts)} parts of {n} stimuli; raise memory=, compare fewer parts at a time"
+            + (", or leave out confidence= and permutations=" if least == whole else "")
+        )
+    return options.memory, min(block, longest)
+
+
+def _checkpointed(longest: int) -> int:
+    """Parts of a side per tile where memory sets no limit: small enough that an interrupted run has kept something."""
+    return max(1, -(-longest // TILES_PER_SIDE))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,39 @@ from repcompare.labels.schema import sample_dim, text
 from repcompare.measures._measure import Array, Measure, as_outcome
 from repcompare.statistics.ceilings import spearman_brown, unit_correlation
 
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class PartInfo:
+    """What a run keeps of a part when its states are gone.
+
+    Attributes
+    ----------
+    unit_ids : ndarray of str
+        Units that are left.
+    n_dropped : int
+        Units dropped by the NaN policy.
+    digest : str
+        Content hash of the aligned responses; empty when not asked for.
+    ceilings : dict of measure label to float
+        Noise ceilings of a target.
+    warnings : tuple of str
+        Code first.
+    """
+
+    unit_ids: np.ndarray
+    n_dropped: int
+    digest: str
+    ceilings: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Content and unit names: two parts of one key give the same results."""
+        names = "\x1f".join(self.unit_ids.tolist())
+        return f"{self.digest}-{hashlib.blake2b(names.encode(), digest_size=8).hexdigest()}"
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -25,30 +58,17 @@ class Prepared:
 
     Attributes
     ----------
+    info : PartInfo
     as_source, as_target : dict of measure label to state
         One and the same where a measure treats both sides alike.
     values : ndarray or None
         The responses, kept only for measures whose states cannot be permuted.
-    unit_ids : ndarray of str
-        Units that are left.
-    n_dropped : int
-        Units dropped by the NaN policy.
-    digest : str
-        Content hash; empty when not asked for.
-    ceilings : dict of measure label to float
-        Noise ceilings of a target.
-    warnings : tuple of str
-        Code first.
     """
 
+    info: PartInfo
     as_source: dict[str, Any]
     as_target: dict[str, Any]
     values: Array | None
-    unit_ids: np.ndarray
-    n_dropped: int
-    digest: str
-    ceilings: dict[str, float] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
 
 
 def prepare_part(part: Part, plan: Plan) -> Prepared:
@@ -59,8 +79,23 @@ def prepare_part(part: Part, plan: Plan) -> Prepared:
     RepcompareError
         Of the class of the cause, naming the part.
     """
+    return _naming(part, plan, _prepare)
+
+
+def identify_part(part: Part, plan: Plan) -> PartInfo:
+    """Read one part only to know what it is, for a checkpoint.
+
+    Raises
+    ------
+    RepcompareError
+        Of the class of the cause, naming the part.
+    """
+    return _naming(part, plan, lambda part, plan: _info(part, plan, *_clean(to_matrix(part.data, plan.stimuli), plan)))
+
+
+def _naming(part: Part, plan: Plan, task: Callable[[Part, Plan], T]) -> T:
     try:
-        return _prepare(part, plan)
+        return task(part, plan)
     except RepcompareError as error:
         rows = getattr(error, "rows", None)
         names = f" (stimuli {some(plan.stimuli[np.asarray(rows)])})" if rows is not None else ""
@@ -69,13 +104,13 @@ def prepare_part(part: Part, plan: Plan) -> Prepared:
 
 def _prepare(part: Part, plan: Plan) -> Prepared:
     options, measures = plan.study.options, plan.study.measures
-    values, kept = _clean(to_matrix(part.data, plan.stimuli), part, plan)
-    units = text(part.data["unit_id"].values).astype(str)[kept]
+    values, kept = _clean(to_matrix(part.data, plan.stimuli), plan)
+    info = _info(part, plan, values, kept)
     as_source: dict[str, Any] = {}
     as_target: dict[str, Any] = {}
     for label, measure in measures.items():
         data = values if measure.needs == "mean" else _repeats(part, plan, measure, kept)
-        _check_nan(data, label, plan, units)
+        _check_nan(data, label, plan, info.unit_ids)
         if part.side != "target":
             as_source[label] = measure.prepared(data, plan.folds, side="source")
         if part.side == "both" and measure.prepare_target is None:
@@ -83,20 +118,22 @@ def _prepare(part: Part, plan: Plan) -> Prepared:
         elif part.side != "source":
             as_target[label] = measure.prepared(data, plan.folds, side="target")
     permuted = options.permutations > 0 and any(m.restrict is None for m in measures.values())
-    ceilings, warnings = _ceilings(part, plan, kept) if options.ceiling and part.side != "source" else ({}, ())
-    return Prepared(
-        as_source=as_source,
-        as_target=as_target,
-        values=values if permuted and part.side != "source" else None,
-        unit_ids=units,
+    if options.ceiling and part.side != "source":
+        ceilings, warnings = _ceilings(part, plan, kept)
+        info = replace(info, ceilings=ceilings, warnings=warnings)
+    return Prepared(info, as_source, as_target, values if permuted and part.side != "source" else None)
+
+
+def _info(part: Part, plan: Plan, values: Array, kept: np.ndarray) -> PartInfo:
+    options = plan.study.options
+    return PartInfo(
+        unit_ids=text(part.data["unit_id"].values).astype(str)[kept],
         n_dropped=int((~kept).sum()),
-        digest=digest(values) if options.hash_inputs else "",
-        ceilings=ceilings,
-        warnings=warnings,
+        digest=digest(values) if options.hash_inputs or options.checkpoint is not None else "",
     )
 
 
-def _clean(values: Array, part: Part, plan: Plan) -> tuple[Array, np.ndarray]:
+def _clean(values: Array, plan: Plan) -> tuple[Array, np.ndarray]:
     """Apply the NaN policy; return the values and which units are kept."""
     kept: np.ndarray = np.ones(values.shape[1], dtype=bool)
     if plan.study.options.nan != "drop_units" or np.isfinite(values.sum()):

@@ -4,49 +4,22 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from repcompare.engine.cells import SEPARATOR, Cells
 from repcompare.engine.plan import Plan
-from repcompare.engine.prepare import Prepared
+from repcompare.engine.prepare import PartInfo
 from repcompare.labels.scores import Axes, assemble, normalise_by_ceiling
-from repcompare.measures._measure import Outcome
 from repcompare.statistics.resampling import subsets
 
 POSITIONAL = re.compile(r"#\d+")  # what adapters call stimuli under stimuli="positional"
 Float64 = npt.NDArray[np.float64]
-Sides = tuple[Sequence[Prepared], Sequence[Prepared]]
-
-
-@dataclass(frozen=True)
-class CellResult:
-    """One comparison: its outcome, why there is none, and how long it took."""
-
-    outcome: Outcome
-    reason: str
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Cells:
-    """All comparisons of one measure: ``rows[source][target]``."""
-
-    rows: Sequence[Sequence[CellResult]]
-
-    def gather(self, what: Callable[[CellResult], Any]) -> np.ndarray:
-        """Return one value (or array) of each cell as an array (n_sources, n_targets, ...)."""
-        return np.array([[what(cell) for cell in row] for row in self.rows])
-
-    @property
-    def score(self) -> Float64:
-        """Scores, shape (n_sources, n_targets)."""
-        scores: Float64 = self.gather(lambda cell: cell.outcome.score)
-        return scores
+Sides = tuple[Sequence[PartInfo], Sequence[PartInfo]]
 
 
 def to_scores(
@@ -61,7 +34,7 @@ def to_scores(
     Parameters
     ----------
     plan : Plan
-    sides : tuple of two sequences of Prepared
+    sides : tuple of two sequences of PartInfo
         Sources and targets.
     results : mapping of measure label to Cells
     resampled : mapping of measure label to arrays of shape (n_sources, n_targets)
@@ -73,9 +46,9 @@ def to_scores(
     shape = (len(sources), len(targets), len(results))
     cells: dict[str, np.ndarray] = {
         "score": np.stack([r.score for r in results.values()], axis=-1),
-        "seconds": np.stack([r.gather(lambda c: c.seconds) for r in results.values()], axis=-1),
-        "reason": np.stack([r.gather(lambda c: c.reason) for r in results.values()], axis=-1).astype(str),
-        "notes": np.stack([r.gather(_notes) for r in results.values()], axis=-1).astype(str),
+        "seconds": np.stack([r.seconds for r in results.values()], axis=-1),
+        "reason": np.stack([r.reason for r in results.values()], axis=-1).astype(str),
+        "notes": np.stack([_notes(r) for r in results.values()], axis=-1).astype(str),
         "n_stimuli": np.full(shape, len(plan.stimuli)),
         "n_source_units": _spread(np.array([len(s.unit_ids) for s in sources])[:, None, None], shape),
         "n_target_units": _spread(np.array([len(t.unit_ids) for t in targets])[None, :, None], shape),
@@ -96,29 +69,30 @@ def _spread(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.array(np.broadcast_to(values, shape))
 
 
-def _dropped(plan: Plan, sources: Sequence[Prepared], targets: Sequence[Prepared]) -> np.ndarray:
+def _dropped(plan: Plan, sources: Sequence[PartInfo], targets: Sequence[PartInfo]) -> np.ndarray:
     stimuli = len(plan.alignment.stimuli) - len(plan.stimuli)
     dropped = [[s.n_dropped + t.n_dropped + stimuli for t in targets] for s in sources]
     return np.array(dropped)[:, :, None]
 
 
-def _notes(cell: CellResult) -> str:
-    counts = [f"{name}={count}" for name, count in cell.outcome.counts.items()]
-    return "; ".join([*counts, *cell.outcome.notes])
+def _notes(cells: Cells) -> np.ndarray:
+    notes = cells.counts.copy()
+    for at in zip(*np.nonzero(cells.notes != ""), strict=True):
+        notes[at] = "; ".join(filter(None, [notes[at], *cells.notes[at].split(SEPARATOR)]))
+    return notes
 
 
 def _fold_scores(results: Mapping[str, Cells], plan: Plan) -> dict[str, np.ndarray]:
     if plan.folds is None:
         return {}
-    missing = np.full(len(plan.folds), np.nan)
+    out = np.full((len(plan.study.sources), len(plan.study.targets), len(results), len(plan.folds)), np.nan)
+    for k, cells in enumerate(results.values()):
+        for (i, j), folds in cells.folds.items():
+            out[i, j, k] = folds
+    return {"score_fold": out}
 
-    def folds(cell: CellResult) -> np.ndarray:
-        return missing if cell.outcome.fold_scores is None else cell.outcome.fold_scores
 
-    return {"score_fold": np.stack([r.gather(folds) for r in results.values()], axis=2)}
-
-
-def _axes(plan: Plan, targets: Sequence[Prepared], results: Mapping[str, Cells]) -> tuple[Axes, dict[str, np.ndarray]]:
+def _axes(plan: Plan, targets: Sequence[PartInfo], results: Mapping[str, Cells]) -> tuple[Axes, dict[str, np.ndarray]]:
     study = plan.study
     coords: dict[str, tuple[str, Sequence[Any]]] = {
         "kind": ("measure", [m.kind for m in study.measures.values()]),
@@ -132,7 +106,7 @@ def _axes(plan: Plan, targets: Sequence[Prepared], results: Mapping[str, Cells])
         coords["target_unit_id"] = ("target_unit", np.concatenate([t.unit_ids for t in targets]).tolist())
         owners = np.repeat(list(study.targets), [len(t.unit_ids) for t in targets])
         coords["target_unit_target"] = ("target_unit", owners.tolist())
-        cells["score_unit"] = _unit_scores(results, targets)
+        cells["score_unit"] = _unit_scores(results, targets, len(study.sources))
     return Axes(sources=list(study.sources), targets=list(study.targets), measures=list(results), coords=coords), cells
 
 
@@ -142,15 +116,14 @@ def _label_of(name: str, ds: xr.Dataset, label: str) -> str:
     return str(ds[full].values[0]) if full in ds.coords else name.rpartition("/")[2]
 
 
-def _unit_scores(results: Mapping[str, Cells], targets: Sequence[Prepared]) -> np.ndarray:
+def _unit_scores(results: Mapping[str, Cells], targets: Sequence[PartInfo], n_sources: int) -> np.ndarray:
     """Scores of single target units, targets side by side: (n_sources, n_measures, n_units of all targets)."""
-
-    def row(cells: Sequence[CellResult]) -> np.ndarray:
-        found = [cell.outcome.unit_scores for cell in cells]
-        widths = [len(t.unit_ids) for t in targets]
-        return np.concatenate([np.full(w, np.nan) if f is None else f for f, w in zip(found, widths, strict=True)])
-
-    return np.stack([np.stack([row(cells) for cells in r.rows]) for r in results.values()], axis=1)
+    starts = np.concatenate([[0], np.cumsum([len(t.unit_ids) for t in targets])])
+    out = np.full((n_sources, len(results), starts[-1]), np.nan)
+    for k, cells in enumerate(results.values()):
+        for (i, j), units in cells.units.items():
+            out[i, k, starts[j] : starts[j + 1]] = units
+    return out
 
 
 def _record(plan: Plan, sides: Sides, results: Mapping[str, Cells], seconds: float) -> dict[str, Any]:
@@ -187,19 +160,18 @@ def _record(plan: Plan, sides: Sides, results: Mapping[str, Cells], seconds: flo
     return record | ({"warnings": warnings} if warnings else {})
 
 
-def _warnings(plan: Plan, parts: Sequence[Prepared], results: Mapping[str, Cells]) -> list[str]:
+def _warnings(plan: Plan, parts: Sequence[PartInfo], results: Mapping[str, Cells]) -> list[str]:
     found: dict[str, None] = {}
     if all(POSITIONAL.fullmatch(name) for name in plan.stimuli[:3].tolist()):
         found["positional: rows were matched by their position; give the sources stimulus labels"] = None
     found |= dict.fromkeys(f"stimuli_left_out: {line}" for line in plan.alignment.lines())
     for part in parts:
         found |= dict.fromkeys(part.warnings)
-    for label, result in results.items():
-        cells = [cell for row in result.rows for cell in row]
-        failed = sum(1 for cell in cells if cell.reason)
+    for label, cells in results.items():
+        failed = int((cells.reason != "").sum())
         if failed:
-            found[f"failed: {label}: {failed} of {len(cells)} cells have no score; see 'reason'"] = None
-        notes = [note for cell in cells for note in cell.outcome.notes]
+            found[f"failed: {label}: {failed} of {cells.score.size} cells have no score; see 'reason'"] = None
+        notes = [note for joined in cells.notes[cells.notes != ""] for note in joined.split(SEPARATOR)]
         for code in dict.fromkeys(note.partition(":")[0] for note in notes):
             same = [note for note in notes if note.startswith(code)]
             found[f"{same[0]}" + (f" (and {len(same) - 1} cells more)" if len(same) > 1 else "")] = None

@@ -1,52 +1,29 @@
-"""Carrying out a plan: prepare every part, compare every pair, then intervals and p-values from the states."""
+"""Carrying out a plan: prepare parts, compare tile by tile, then intervals and p-values from the states."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import xarray as xr
-from threadpoolctl import threadpool_info, threadpool_limits
 
+from repcompare.engine.cells import Cells
+from repcompare.engine.checkpoint import Checkpoint
+from repcompare.engine.pairs import compare_tile
 from repcompare.engine.plan import Plan, make_plan
-from repcompare.engine.prepare import Prepared, prepare_part
+from repcompare.engine.prepare import PartInfo, Prepared, identify_part, prepare_part
 from repcompare.engine.progress import Tick, ticking
-from repcompare.engine.results import CellResult, Cells, to_scores
-from repcompare.engine.study import Study, usable_cores
+from repcompare.engine.resample import Work, n_resamples, resample
+from repcompare.engine.results import to_scores
+from repcompare.engine.study import Study
+from repcompare.engine.threads import Map, workers
 from repcompare.errors import MeasureError, OptionError
 from repcompare.labels.schema import sample_dim
-from repcompare.measures._measure import Index, Measure, Outcome, as_outcome
-from repcompare.statistics.resampling import interval, permutation_pvalues, permutations, subsets
 
 log = logging.getLogger("repcompare.plan")
-T = TypeVar("T")
-R = TypeVar("R")
-Float64 = npt.NDArray[np.float64]
-LARGE_PRODUCT = 1e9  # flop
-Map = Callable[[Callable[[T], R], Iterable[T]], list[R]]
-
-
-@dataclass(frozen=True)
-class Work:
-    """What the tasks of a run share: the plan, the prepared sides, and the workers."""
-
-    plan: Plan
-    sources: Sequence[Prepared]
-    targets: Sequence[Prepared]
-    each: Map[Any, Any]
-    tick: Tick
-
-    @property
-    def square(self) -> bool:
-        """Whether both sides are the same states."""
-        return self.sources is self.targets
 
 
 def run(study: Study) -> xr.Dataset:
@@ -60,7 +37,7 @@ def run(study: Study) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        Scores.  The same study and seed give the same numbers for any number of threads.
+        Scores.  The same study and seed give the same numbers for any number of threads and any tiling.
 
     Raises
     ------
@@ -71,27 +48,25 @@ def run(study: Study) -> xr.Dataset:
     plan = make_plan(study)
     _refuse_time_shuffle(plan)
     log.info("plan: %s", plan)
-    with _threads(plan) as each, ticking(_n_tasks(plan), study.options.progress) as tick:
-        prepared = each(lambda part: _told(prepare_part(part, plan), tick, part.name), plan.parts)
-        sources = prepared[: len(study.sources)]
-        work = Work(plan, sources, sources if study.square else prepared[len(sources) :], each, tick)
-        results = {label: _told(_compare(work, label), tick, label) for label in study.measures}
-        resampled = {label: _resample(work, label, results[label].score) for label in study.measures}
-    return to_scores(plan, (work.sources, work.targets), results, resampled, time.perf_counter() - started)
+    store = Checkpoint.of(plan)
+    with workers(plan) as each, ticking(_n_tasks(plan), study.options.progress) as tick:
+        states = States(plan, each, tick, store)
+        tables = _all_tiles(plan, states, store)
+        resampled: dict[str, dict[str, Any]] = {label: {} for label in tables}
+        if study.options.permutations or study.options.confidence:
+            sources = states.get(range(len(study.sources)))
+            targets = sources if study.square else states.get(range(len(study.sources), len(plan.parts)))
+            work = Work(plan, sources, targets, each, tick)
+            resampled = {label: resample(work, label, tables[label].score) for label in tables}
+        infos = states.all_infos()
+    if store is not None:
+        log.info("checkpoint: %d of %d tiles reused", store.hits, len(plan.tiles))
+    sides = (infos, infos) if study.square else (infos[: len(study.sources)], infos[len(study.sources) :])
+    return to_scores(plan, sides, tables, resampled, time.perf_counter() - started)
 
 
 def _n_tasks(plan: Plan) -> int:
-    options = plan.study.options
-    resamples = options.permutations
-    if options.confidence:
-        resamples += len(subsets(len(plan.stimuli), options.seed)[1])
-    able = sum(1 for m in plan.study.measures.values() if m.restrict is not None or options.permutations)
-    return len(plan.parts) + len(plan.study.measures) + able * resamples
-
-
-def _told(result: T, tick: Tick, text: str) -> T:
-    tick(text)
-    return result
+    return len(plan.parts) + len(plan.tiles) + n_resamples(plan)
 
 
 def _refuse_time_shuffle(plan: Plan) -> None:
@@ -103,116 +78,96 @@ def _refuse_time_shuffle(plan: Plan) -> None:
         )
 
 
-@contextmanager
-def _threads(plan: Plan) -> Iterator[Map[Any, Any]]:
-    """Give a ``map`` that runs in ``n_jobs`` threads, with the cores shared out between them and BLAS.
+@dataclass
+class States:
+    """Prepared parts by their position in the plan: made when asked for, dropped when the plan holds fewer."""
 
-    A single job leaves all cores to BLAS only where the products are large: on small ones its threads cost more than
-    they bring (2 to 5 times, measured).  Limits that the user has set are never exceeded.
-    """
-    n_jobs = plan.study.options.threads
-    largest = max(2.0 * len(plan.stimuli) ** 2 * part.data.sizes["unit"] for part in plan.parts)
-    allowed = min((lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"), default=1)
-    share = max(1, usable_cores() // n_jobs) if n_jobs > 1 or largest > LARGE_PRODUCT else 1
-    with threadpool_limits(min(allowed, share), user_api="blas"):
-        if n_jobs == 1:
-            yield lambda function, items: [function(item) for item in items]
-        else:
-            with ThreadPoolExecutor(n_jobs) as pool:
-                yield lambda function, items: list(pool.map(function, items))
+    plan: Plan
+    each: Map[Any, Any]
+    tick: Tick
+    store: Checkpoint | None
+    held: dict[int, Prepared] = field(default_factory=dict)
+    infos: dict[int, PartInfo] = field(default_factory=dict)
+    told: set[int] = field(default_factory=set)
 
+    def get(self, wanted: Iterable[int]) -> list[Prepared]:
+        """Return prepared parts; others are dropped when the plan is tiled for lack of memory."""
+        wanted = list(wanted)
+        limit = self.plan.study.options.memory
+        if limit is not None and len(self.plan.tiles) > 1:
+            self.held = {i: p for i, p in self.held.items() if i in set(wanted)}
+        missing = [i for i in dict.fromkeys(wanted) if i not in self.held]
+        for i, prepared in zip(missing, self.each(self._prepare, missing), strict=True):
+            self.held[i] = prepared
+            self.infos[i] = prepared.info
+        return [self.held[i] for i in wanted]
 
-def _compare(work: Work, label: str) -> Cells:
-    """All pairs of one measure, batched where the measure can; a cell that fails is NaN with its reason."""
-    measure = work.plan.study.measures[label]
-    x = [s.as_source[label] for s in work.sources]
-    y = [t.as_target[label] for t in work.targets]
-    pairwise = measure.accepts_nan and work.plan.study.options.nan == "pairwise"  # each cell counts what it lacks
-    batched = None if pairwise else _batched(measure, x, y)
-    if batched is not None:
-        scores, seconds = batched
-        return Cells([[CellResult(Outcome(score=float(v)), "", seconds) for v in row] for row in scores])
-    mirrored = measure.symmetric and work.square
-    pairs = [(i, j) for i in range(len(x)) for j in range(len(y)) if not (mirrored and j < i)]
-    found = dict(zip(pairs, work.each(lambda ij: _cell(measure, x[ij[0]], y[ij[1]]), pairs), strict=True))
-    rows = range(len(x)), range(len(y))
-    cells = Cells([[found[(j, i) if mirrored and j < i else (i, j)] for j in rows[1]] for i in rows[0]])
-    if all(cell.reason for row in cells.rows for cell in row):
-        raise MeasureError(f"{label}: no cell could be computed; the first: {cells.rows[0][0].reason}")
-    return cells
+    def _prepare(self, i: int) -> Prepared:
+        prepared = prepare_part(self.plan.parts[i], self.plan)
+        if self.store is not None:
+            record = {"ceilings": prepared.info.ceilings, "warnings": prepared.info.warnings}
+            self.store.save_part(self.store.part_key(prepared.info), record)
+        self._tell(i)
+        return prepared
 
+    def _tell(self, i: int) -> None:
+        if i not in self.told:  # a tiled run may prepare a part more than once
+            self.told.add(i)
+            self.tick(self.plan.parts[i].name)
 
-def _batched(measure: Measure, x: list[Any], y: list[Any]) -> tuple[Float64, float] | None:
-    """Scores of all cells by ``compare_many``, and seconds per cell; None where there is none or it does not apply."""
-    if measure.compare_many is None:
-        return None
-    started = time.perf_counter()
-    try:
-        scores = measure.compare_many(x, y)
-    except MeasureError:  # some cell fails: go cell by cell and say which
-        return None
-    if not np.isfinite(scores).all():
-        return None
-    return scores, (time.perf_counter() - started) / scores.size
+    def identify(self) -> None:
+        """Read every part once, only to know what it is: the keys of a checkpoint."""
+        found = self.each(lambda part: identify_part(part, self.plan), self.plan.parts)
+        for i, info in enumerate(found):
+            record = self.store.load_part(self.store.part_key(info)) if self.store else {}
+            ceilings = {k: float(v) for k, v in record.get("ceilings", {}).items()}
+            self.infos[i] = replace(info, ceilings=ceilings, warnings=tuple(record.get("warnings", ())))
 
-
-def _cell(measure: Measure, x: Any, y: Any) -> CellResult:
-    started = time.perf_counter()
-    try:
-        outcome = as_outcome(measure.compare(x, y))
-        reason = "" if np.isfinite(outcome.score) else f"{measure.name} gave {outcome.score}"
-    except MeasureError as error:
-        outcome, reason = Outcome(score=np.nan), str(error)
-    return CellResult(outcome, reason, time.perf_counter() - started)
+    def all_infos(self) -> list[PartInfo]:
+        """Return what is known of every part, in the order of the plan."""
+        for i in range(len(self.plan.parts)):
+            self._tell(i)  # parts whose tiles were all found need no preparation
+        return [self.infos[i] for i in range(len(self.plan.parts))]
 
 
-def _table(measure: Measure, x: list[Any], y: list[Any]) -> Float64:
-    batched = _batched(measure, x, y)
-    if batched is not None:
-        return batched[0]
-    return np.array([[_cell(measure, a, b).outcome.score for b in y] for a in x])
+def _all_tiles(plan: Plan, states: States, store: Checkpoint | None) -> dict[str, Cells]:
+    """Compare tile by tile; finished tiles are taken from the checkpoint."""
+    study = plan.study
+    offset = 0 if study.square else len(study.sources)
+    tables = {label: Cells.empty(len(study.sources), len(study.targets)) for label in study.measures}
+    if store is not None:
+        states.identify()
+    for rows, columns in plan.tiles:
+        source_at = range(rows.start, rows.stop)
+        target_at = range(columns.start + offset, columns.stop + offset)
+        key = store.tile([states.infos[i] for i in source_at], [states.infos[i] for i in target_at]) if store else ""
+        found = store.load(key, list(study.measures)) if store else None
+        if found is None:
+            found = _tile(plan, states, source_at, target_at)
+            if store:
+                store.save(key, found)
+        for label, cells in found.items():
+            tables[label].place(cells, rows, columns)
+            if plan.mirrored and rows != columns:
+                tables[label].place(cells.mirrored(), columns, rows)
+        states.tick(f"{rows.stop} x {columns.stop}")
+    for label, cells in tables.items():
+        if (cells.reason != "").all():
+            raise MeasureError(f"{label}: no cell could be computed; the first: {cells.reason.flat[0]}")
+    return tables
 
 
-def _resample(work: Work, label: str, score: Float64) -> dict[str, Float64]:
-    """Intervals and p-values of one measure, as far as they were asked for and are defined."""
-    options = work.plan.study.options
-    out: dict[str, Float64] = {}
-    if options.confidence and work.plan.study.measures[label].restrict is not None:
-        out["score_low"], out["score_high"] = _interval(work, label, score)
-    if options.permutations:
-        out["score_pvalue"], out["score_pvalue_corrected"] = _pvalues(work, label, score)
-    return out
-
-
-def _interval(work: Work, label: str, score: Float64) -> tuple[Float64, Float64]:
-    measure, options, n = work.plan.study.measures[label], work.plan.study.options, len(work.plan.stimuli)
-    restrict = measure.restrict
-    assert restrict is not None and options.confidence is not None
-
-    def subset(rows: Index) -> Float64:
-        y = [restrict(t.as_target[label], rows) for t in work.targets]
-        x = y if work.square else [restrict(s.as_source[label], rows) for s in work.sources]
-        return _told(_table(measure, x, y), work.tick, label)
-
-    resampled = np.array(work.each(subset, subsets(n, options.seed)[1]))
-    return interval(score, resampled, n, options.confidence)
-
-
-def _pvalues(work: Work, label: str, score: Float64) -> tuple[Float64, Float64]:
-    measure, options, n = work.plan.study.measures[label], work.plan.study.options, len(work.plan.stimuli)
-    x = [s.as_source[label] for s in work.sources]
-
-    def permuted(order: Index) -> Float64:
-        y = [_permute(work, label, target, order) for target in work.targets]
-        return _told(_table(measure, x, y), work.tick, label)
-
-    null = np.array(work.each(permuted, permutations(n, options.permutations, options.seed)))
-    return permutation_pvalues(score, null, greater=measure.kind != "distance")
-
-
-def _permute(work: Work, label: str, target: Prepared, order: Index) -> Any:
-    measure = work.plan.study.measures[label]
-    if measure.restrict is not None:
-        return measure.restrict(target.as_target[label], order)
-    assert target.values is not None
-    return measure.prepared(np.ascontiguousarray(target.values[order]), work.plan.folds, side="target")
+def _tile(plan: Plan, states: States, rows: Sequence[int], columns: Sequence[int]) -> dict[str, Cells]:
+    prepared = states.get([*rows, *columns])
+    sources, targets = prepared[: len(rows)], prepared[len(rows) :]
+    counting = plan.study.options.nan == "pairwise"
+    return {
+        label: compare_tile(
+            measure,
+            [s.as_source[label] for s in sources],
+            [t.as_target[label] for t in targets],
+            states.each,
+            counting=counting and measure.accepts_nan,
+        )
+        for label, measure in plan.study.measures.items()
+    }

@@ -51,7 +51,11 @@ class Options:
     n_jobs : int
         Threads; -1 takes every core of this process.
     memory : int, optional
-        Bytes that the plan may need.
+        Bytes that the run may need; parts are prepared and compared tile by tile to stay below.
+    checkpoint : path, optional
+        Folder in which finished tiles are kept.
+    resume : bool
+        Use the tiles that are there.
     unit_scores : bool
         Keep the scores of single target units, where a measure has them.
     hash_inputs : bool
@@ -71,6 +75,8 @@ class Options:
     seed: int = 0
     n_jobs: int = 1
     memory: int | None = None
+    checkpoint: str | os.PathLike[str] | None = None
+    resume: bool = True
     unit_scores: bool = False
     hash_inputs: bool = True
     progress: Progress | bool | None = None

@@ -150,6 +150,8 @@ class Measure:
         Bibliography key.
     state_bytes : callable
         ``(n_stimuli, n_units, itemsize, n_folds)`` -> bytes of a prepared state, for the memory estimate.
+    revision : int
+        Raised by hand when the numbers of the measure change, so that checkpoints are not reused.
     """
 
     name: str
@@ -176,6 +178,7 @@ class Measure:
     min_stimuli: int = 3
     unit: str = "1"
     state_bytes: Callable[[int, int, int, int], int] = _default_state_bytes
+    revision: int = 1
 
     def __post_init__(self) -> None:
         unknown = (self.invariant_to | (self.target_invariant_to or frozenset())) - INVARIANCES

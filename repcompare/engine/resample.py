@@ -1,0 +1,90 @@
+"""Intervals and p-values of a table, from states that are restricted or permuted, never prepared again where avoidable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from repcompare.engine.pairs import scores
+from repcompare.engine.plan import Plan
+from repcompare.engine.prepare import Prepared
+from repcompare.engine.progress import Tick
+from repcompare.engine.threads import Map
+from repcompare.measures._measure import Index
+from repcompare.statistics.resampling import interval, permutation_pvalues, permutations, subsets
+
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What resampling needs: the plan, both prepared sides (one object for a similarity matrix), and the workers."""
+
+    plan: Plan
+    sources: Sequence[Prepared]
+    targets: Sequence[Prepared]
+    each: Map[Any, Any]
+    tick: Tick
+
+
+def n_resamples(plan: Plan) -> int:
+    """Return how many resampling tasks a plan has."""
+    options = plan.study.options
+    count = 0
+    for measure in plan.study.measures.values():
+        count += options.permutations
+        if options.confidence and measure.restrict is not None:
+            count += len(subsets(len(plan.stimuli), options.seed)[1])
+    return count
+
+
+def resample(work: Work, label: str, score: Float64) -> dict[str, Float64]:
+    """Intervals and p-values of one measure, as far as they were asked for and are defined."""
+    options = work.plan.study.options
+    out: dict[str, Float64] = {}
+    if options.confidence and work.plan.study.measures[label].restrict is not None:
+        out["score_low"], out["score_high"] = _interval(work, label, score)
+    if options.permutations:
+        out["score_pvalue"], out["score_pvalue_corrected"] = _pvalues(work, label, score)
+    return out
+
+
+def _interval(work: Work, label: str, score: Float64) -> tuple[Float64, Float64]:
+    measure, options, n = work.plan.study.measures[label], work.plan.study.options, len(work.plan.stimuli)
+    restrict = measure.restrict
+    assert restrict is not None and options.confidence is not None
+
+    def subset(rows: Index) -> Float64:
+        y = [restrict(t.as_target[label], rows) for t in work.targets]
+        x = y if work.sources is work.targets else [restrict(s.as_source[label], rows) for s in work.sources]
+        found = scores(measure, x, y)
+        work.tick(label)
+        return found
+
+    resampled = np.array(work.each(subset, subsets(n, options.seed)[1]))
+    return interval(score, resampled, n, options.confidence)
+
+
+def _pvalues(work: Work, label: str, score: Float64) -> tuple[Float64, Float64]:
+    measure, options, n = work.plan.study.measures[label], work.plan.study.options, len(work.plan.stimuli)
+    x = [s.as_source[label] for s in work.sources]
+
+    def permuted(order: Index) -> Float64:
+        found = scores(measure, x, [_permute(work, label, target, order) for target in work.targets])
+        work.tick(label)
+        return found
+
+    null = np.array(work.each(permuted, permutations(n, options.permutations, options.seed)))
+    return permutation_pvalues(score, null, greater=measure.kind != "distance")
+
+
+def _permute(work: Work, label: str, target: Prepared, order: Index) -> Any:
+    measure = work.plan.study.measures[label]
+    if measure.restrict is not None:
+        return measure.restrict(target.as_target[label], order)
+    assert target.values is not None
+    return measure.prepared(np.ascontiguousarray(target.values[order]), work.plan.folds, side="target")
