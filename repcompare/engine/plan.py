@@ -52,7 +52,9 @@ class Plan:
     memory : int
         Estimated peak in bytes.
     block : int
-        How many parts of one side are held at a time.
+        Parts of one side in a tile.
+    forget : bool
+        States do not all fit: only those of the tile at hand are held.
     """
 
     study: Study
@@ -62,6 +64,7 @@ class Plan:
     folds: Folds | None
     memory: int
     block: int
+    forget: bool
 
     @property
     def tiles(self) -> list[tuple[slice, slice]]:
@@ -125,8 +128,7 @@ def make_plan(study: Study) -> Plan:
                 f"{label}: {len(stimuli)} stimuli to compare; expected at least {measure.min_stimuli}; add stimuli"
             )
     folds = _folds(study, parts, stimuli) if any(m.fitted for m in study.measures.values()) else None
-    memory, block = _memory(study, parts, len(stimuli), folds)
-    return Plan(study, parts, alignment, stimuli, folds, memory, block)
+    return Plan(study, parts, alignment, stimuli, folds, *_memory(study, parts, len(stimuli), folds))
 
 
 def _parts(study: Study) -> tuple[Part, ...]:
@@ -168,8 +170,8 @@ def _groups(name: str, parts: tuple[Part, ...], stimuli: np.ndarray) -> np.ndarr
     raise OptionError(f"groups={name!r}: no part has such a label of its rows{suggest(name, sorted(known))}")
 
 
-def _memory(study: Study, parts: tuple[Part, ...], n: int, folds: Folds | None) -> tuple[int, int]:
-    """Estimate the peak in bytes, and how many parts of a side may be held at a time to keep it below the limit.
+def _memory(study: Study, parts: tuple[Part, ...], n: int, folds: Folds | None) -> tuple[int, int, bool]:
+    """Estimate the peak in bytes, how many parts of a side make a tile, and whether states must be dropped between tiles.
 
     Counted are the states, the arrays being prepared, and one more copy of each for centring.
     """
@@ -186,7 +188,7 @@ def _memory(study: Study, parts: tuple[Part, ...], n: int, folds: Folds | None) 
     whole = int(OVERHEAD * (sum(states) + rest))
     longest = max(len(study.sources), len(study.targets))
     if options.memory is None or whole <= options.memory:
-        return whole, _checkpointed(longest) if options.checkpoint is not None else longest
+        return whole, _checkpointed(longest) if options.checkpoint is not None else longest, False
     block = int((options.memory / OVERHEAD - rest) / (2 * max(states)))  # a block of sources and one of targets
     if options.permutations or options.confidence or block < 1:
         least = whole if options.permutations or options.confidence else int(OVERHEAD * (2 * max(states) + rest))
@@ -195,7 +197,7 @@ def _memory(study: Study, parts: tuple[Part, ...], n: int, folds: Folds | None) 
             f"{len(parts)} parts of {n} stimuli; raise memory=, compare fewer parts at a time"
             + (", or leave out confidence= and permutations=" if least == whole else "")
         )
-    return options.memory, min(block, longest)
+    return options.memory, min(block, longest), True
 
 
 def _checkpointed(longest: int) -> int:

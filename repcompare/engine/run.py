@@ -91,10 +91,9 @@ class States:
     told: set[int] = field(default_factory=set)
 
     def get(self, wanted: Iterable[int]) -> list[Prepared]:
-        """Return prepared parts; others are dropped when the plan is tiled for lack of memory."""
+        """Return prepared parts; others are dropped when not all fit."""
         wanted = list(wanted)
-        limit = self.plan.study.options.memory
-        if limit is not None and len(self.plan.tiles) > 1:
+        if self.plan.forget:
             self.held = {i: p for i, p in self.held.items() if i in set(wanted)}
         missing = [i for i in dict.fromkeys(wanted) if i not in self.held]
         for i, prepared in zip(missing, self.each(self._prepare, missing), strict=True):
