@@ -63,6 +63,21 @@ def pack_pairs(lower, shift, constant, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def pack_rows(block, first, shift, constant, out):  # type: ignore[no-untyped-def]
+    """Write pairs j < i of rows ``first`` .. of a kernel, given by those rows (rows, n), as :func:`pack_pairs` orders them.
+
+    ``out`` (pairs,) receives ``block[i - first, j] - shift[i] - shift[j] + constant`` row by row.
+    """
+    k = 0
+    for r in range(block.shape[0]):
+        i = first + r
+        base = constant - shift[i]
+        for j in range(i):
+            out[k + j] = np.float64(block[r, j]) - shift[j] + base
+        k += i
+
+
+@njit(cache=True, nogil=True)
 def unpack_pairs(pairs, out):  # type: ignore[no-untyped-def]
     """Write packed pairs (j < i, row by row) into both triangles of ``out`` (n, n); the diagonal is left as it is."""
     n = out.shape[0]

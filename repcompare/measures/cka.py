@@ -7,18 +7,14 @@ centred responses in place of the kernel, and the same dot product is taken in f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from repcompare.errors import MeasureError, OptionError, choose
-from repcompare.kernels.gram import offdiagonal_sums, pack_pairs, unpack_pairs
 from repcompare.measures._linalg import (
-    angle,
-    bounded_cosine,
     centre,
     centre64,
     gram,
@@ -26,6 +22,19 @@ from repcompare.measures._linalg import (
     require_variance,
 )
 from repcompare.measures._measure import Array, Index, Measure
+from repcompare.measures._pairs import (
+    U_CENTRED,
+    KernelState,
+    angle_between,
+    angles,
+    centred_pairs,
+    feature_product,
+    from_kernel,
+    raw,
+    restrict_pairs,
+    score,
+    scores,
+)
 
 Estimator = Literal["debiased", "biased", "stimulus_and_unit", "repeats", "rv2"]
 ESTIMATORS: dict[str, str] = {
@@ -36,32 +45,6 @@ ESTIMATORS: dict[str, str] = {
     "rv2": "double-centred without the diagonal",
 }
 KERNELS = ("linear", "rbf")
-U_CENTRED = ("debiased", "stimulus_and_unit", "repeats")
-PAIR_BLOCK = 1 << 14  # pairs of stimuli per block of the batched product
-
-
-@dataclass(frozen=True)
-class KernelState:
-    """A prepared source: its normalised centred kernel as a vector over pairs, or the responses that make it.
-
-    Attributes
-    ----------
-    estimator : str
-    n : int
-        Number of stimuli.
-    pairs : ndarray, shape (n (n - 1) / 2,) or, for ``biased``, (n (n + 1) / 2,), optional
-        Scaled so that the dot product of two states is their score; the diagonal, if any, comes last.
-    factor : ndarray, shape (n_stimuli, n_units), optional
-        Column-centred responses of a narrow source, scaled likewise.
-    norm : float
-        Length of the centred kernel over pairs before it was scaled.
-    """
-
-    estimator: str
-    n: int
-    norm: float
-    pairs: Array | None = None
-    factor: Array | None = None
 
 
 def cka(
@@ -136,7 +119,7 @@ def cka(
         if estimator == "repeats":
             return _prepare_repeats(values)
         if kernel == "rbf":
-            return _from_kernel(_rbf(values, bandwidth, absolute), estimator)[0]
+            return from_kernel(_rbf(values, bandwidth, absolute), estimator)[0]
         return _prepare_linear(values, estimator)
 
     options: dict[str, Any] = {"estimator": estimator}
@@ -147,8 +130,8 @@ def cka(
         name="cka",
         options=options | ({"angular": True} if angular else {}),
         prepare=prepare,
-        compare=_angle if angular else _score,
-        compare_many=_angles if angular else _scores,
+        compare=angle_between if angular else score,
+        compare_many=angles if angular else scores,
         restrict=_restrict if _restrictable(estimator, kernel, absolute) else None,
         needs="repeats" if estimator == "repeats" else "mean",
         kind="distance" if angular else "similarity",
@@ -189,62 +172,18 @@ def _restrictable(estimator: str, kernel: str, absolute: bool) -> bool:
 def _prepare_linear(values: Array, estimator: str) -> KernelState:
     n, p = values.shape
     wide = 2 * p >= n
-    state, own = _from_kernel(gram(values), estimator) if wide else _from_factor(centre(values), estimator)
+    state, own = from_kernel(gram(values), estimator) if wide else _from_factor(centre(values), estimator)
     return _scaled(state, _unit_correction(values, own)) if estimator == "stimulus_and_unit" else state
-
-
-def _from_kernel(lower: Array, estimator: str) -> tuple[KernelState, float]:
-    """Centre a kernel, given by its lower triangle (n, n), and normalise it; return its own term before that too."""
-    n = lower.shape[0]
-    pairs, diagonal, squares = _centred_pairs(lower, estimator)
-    require_variance(squares, "cka")
-    if estimator == "biased":
-        pairs = np.concatenate([pairs, diagonal.astype(pairs.dtype)])
-    pairs /= pairs.dtype.type(np.sqrt(squares))
-    return KernelState(estimator, n, float(np.sqrt(squares)), pairs=pairs), squares
-
-
-def _centred_pairs(lower: Array, estimator: str) -> tuple[Array, npt.NDArray[np.float64], float]:
-    """Centred kernel over pairs, its diagonal / sqrt(2) (biased form), and the sum of squares of what counts."""
-    n = lower.shape[0]
-    sums = offdiagonal_sums(lower)
-    diagonal = lower.diagonal().astype(np.float64)
-    pairs = np.empty(n * (n - 1) // 2, dtype=lower.dtype)
-    if estimator in U_CENTRED:
-        shift, constant = sums / (n - 2), sums.sum() / ((n - 1) * (n - 2))
-        return pairs, diagonal, pack_pairs(lower, shift, constant, pairs)
-    shift = (sums + diagonal) / n
-    constant = shift.mean()
-    squares = pack_pairs(lower, shift, constant, pairs)
-    diagonal = (diagonal - 2 * shift + constant) / np.sqrt(2)
-    if estimator == "biased":
-        squares += float(diagonal @ diagonal)
-    return pairs, diagonal, squares
 
 
 def _from_factor(factor: Array, estimator: str) -> tuple[KernelState, float]:
     """Keep centred responses (n, p), scaled so that their own term is 1; return the own term before that too."""
     n = factor.shape[0]
     require_variance(float(np.abs(factor).max()), "cka")
-    own = _feature_product(factor, factor, n, estimator)
+    own = feature_product(factor, factor, n, estimator)
     if own <= 0:
         raise MeasureError(f"cka: self-term {own:.3g} is not positive; expected more stimuli or less noise")
     return KernelState(estimator, n, float(np.sqrt(own)), factor=factor * factor.dtype.type(own**-0.25)), own
-
-
-def _feature_product(x: Array, y: Array, n: int, estimator: str) -> float:
-    """Inner product of two centred kernels from centred responses, over pairs i < j (diagonal halved for biased).
-
-    Song et al. 2012 in feature space: |X'Y|^2 - a sum_i |x_i|^2 |y_i|^2 + b |X|^2 |Y|^2, halved.
-    """
-    cross = float(np.square(x.T @ y, dtype=np.float64).sum())
-    if estimator == "biased":
-        return cross / 2
-    a = np.square(x, dtype=np.float64).sum(axis=1)
-    b = np.square(y, dtype=np.float64).sum(axis=1)
-    if estimator == "rv2":
-        return (cross - float(a @ b)) / 2
-    return (cross - n / (n - 2) * float(a @ b) + float(a.sum() * b.sum()) / ((n - 1) * (n - 2))) / 2
 
 
 def _unit_correction(values: Array, own: float) -> float:
@@ -285,15 +224,15 @@ def _prepare_repeats(values: Array) -> KernelState:
     total, alone = np.zeros((n, n)), 0.0
     for single in values:
         lower = gram(single)
-        alone += _centred_pairs(lower, "debiased")[2]
+        alone += centred_pairs(lower, "debiased")[2]
         total += lower
-    together = _centred_pairs(total, "debiased")[2]
+    together = centred_pairs(total, "debiased")[2]
     sigma = (together - alone) / (repeats * (repeats - 1))
     if sigma <= 0:
         raise MeasureError(
             f"cka: the signal that repeats share is {sigma:.3g}: not above noise; expected more repeats or stimuli"
         )
-    pairs, _, _ = _centred_pairs(gram(values.mean(axis=0, dtype=np.float64)), "debiased")
+    pairs, _, _ = centred_pairs(gram(values.mean(axis=0, dtype=np.float64)), "debiased")
     return KernelState("repeats", n, float(np.sqrt(sigma)), pairs=pairs / np.sqrt(sigma))
 
 
@@ -314,93 +253,11 @@ def _rbf(values: Array, bandwidth: float | str, absolute: bool) -> npt.NDArray[n
     return np.expm1(-squared / (2 * sigma**2))
 
 
-def _as_pairs(state: KernelState) -> Array:
-    if state.pairs is not None:
-        return state.pairs
-    assert state.factor is not None
-    form = "debiased" if state.estimator in U_CENTRED else state.estimator
-    pairs, diagonal, _ = _centred_pairs(gram(state.factor), form)
-    return np.concatenate([pairs, diagonal.astype(pairs.dtype)]) if state.estimator == "biased" else pairs
-
-
-def _check_pair(x: KernelState, y: KernelState) -> None:
-    if x.n != y.n:
-        raise MeasureError(f"cka: {x.n} stimuli against {y.n}; expected the same stimuli on both sides")
-
-
-def _raw(x: KernelState, y: KernelState) -> float:
-    _check_pair(x, y)
-    if x.factor is not None and y.factor is not None:
-        return _feature_product(x.factor, y.factor, x.n, x.estimator)
-    a, b = _as_pairs(x), _as_pairs(y)
-    blocks = range(0, len(a), PAIR_BLOCK)
-    return float(sum(_dot64(a[i : i + PAIR_BLOCK], b[i : i + PAIR_BLOCK]) for i in blocks))
-
-
-def _dot64(a: Array, b: Array) -> float:
-    return float(a.astype(np.float64, copy=False) @ b.astype(np.float64, copy=False))
-
-
-def _score(x: KernelState, y: KernelState) -> float:
-    raw = _raw(x, y)
-    return raw if x.estimator in ("stimulus_and_unit", "repeats") else bounded_cosine(raw, "cka")
-
-
 def _shared(first: KernelState, second: KernelState, full: KernelState) -> float:
     """<U(K_1), U(K_2)> / |U(K)|^2: halves have independent noise, so the numerator estimates |U(K of the signal)|^2."""
-    return _raw(first, second) * first.norm * second.norm / full.norm**2
-
-
-def _chord(x: KernelState, y: KernelState) -> Callable[[], float]:
-    return lambda: float(np.linalg.norm(_as_pairs(x).astype(np.float64) - _as_pairs(y)))
-
-
-def _angle(x: KernelState, y: KernelState) -> float:
-    return angle(_score(x, y), _chord(x, y))
-
-
-def _raw_many(xs: Sequence[KernelState], ys: Sequence[KernelState]) -> npt.NDArray[np.float64]:
-    """All pairs: a product in feature space for narrow sources, else one over blocks of pairs of stimuli."""
-    for state in (*xs, *ys):
-        _check_pair(xs[0], state)
-    widths = [s.factor.shape[1] for s in (*xs, *ys) if s.factor is not None]
-    if len(widths) == len(xs) + len(ys) and sum(widths) < xs[0].n:
-        return np.array([[_raw(x, y) for y in ys] for x in xs])
-    same = len(xs) == len(ys) and all(x is y for x, y in zip(xs, ys, strict=True))
-    a = [_as_pairs(x) for x in xs]
-    b = a if same else [_as_pairs(y) for y in ys]
-    out = np.zeros((len(a), len(b)))
-    for start in range(0, len(a[0]), PAIR_BLOCK):
-        left = _stack64(a, start)
-        out += left @ (left if same else _stack64(b, start)).T
-    return out
-
-
-def _stack64(rows: Sequence[Array], start: int) -> npt.NDArray[np.float64]:
-    return np.stack([row[start : start + PAIR_BLOCK] for row in rows]).astype(np.float64, copy=False)
-
-
-def _scores(xs: Sequence[KernelState], ys: Sequence[KernelState]) -> npt.NDArray[np.float64]:
-    raw = _raw_many(xs, ys)
-    if xs[0].estimator in ("stimulus_and_unit", "repeats"):
-        return raw
-    bounded_cosine(float(np.abs(raw).max()), "cka")
-    return raw.clip(-1.0, 1.0)
-
-
-def _angles(xs: Sequence[KernelState], ys: Sequence[KernelState]) -> npt.NDArray[np.float64]:
-    scores = _scores(xs, ys)
-    return np.array([[angle(scores[i, j], _chord(x, y)) for j, y in enumerate(ys)] for i, x in enumerate(xs)])
+    return raw(first, second) * first.norm * second.norm / full.norm**2
 
 
 def _restrict(state: KernelState, rows: Index) -> KernelState:
-    """Subset or permute the stimuli: centring a sub-block of a centred kernel gives the kernel of the subset."""
-    if state.factor is not None:
-        return _prepare_linear(state.factor[rows], state.estimator)
-    assert state.pairs is not None
-    n = state.n
-    full = np.zeros((n, n), dtype=state.pairs.dtype)
-    unpack_pairs(state.pairs, full)
-    if state.estimator == "biased":
-        full[np.diag_indices(n)] = state.pairs[n * (n - 1) // 2 :] * np.sqrt(2).astype(full.dtype)
-    return _from_kernel(full[np.ix_(rows, rows)], state.estimator)[0]
+    """Subset or permute the stimuli, by their responses or by the centred kernel."""
+    return restrict_pairs(state, rows) if state.factor is None else _prepare_linear(state.factor[rows], state.estimator)

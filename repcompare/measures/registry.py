@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from inspect import signature
 from typing import Any
 
-from repcompare.errors import MeasureError, UnknownMeasureError, suggest
+from repcompare.errors import MeasureError, OptionError, UnknownMeasureError, suggest
+from repcompare.measures._forms import as_distance
 from repcompare.measures._measure import Measure
+from repcompare.measures.aliases import ALIASES, parse
 
 GROUP = "repcompare.measures"
 
@@ -18,28 +21,40 @@ BUILT_IN: dict[str, str] = {
     "cka": "repcompare.measures.cka:cka",
     "rsa": "repcompare.measures.rsa:rsa",
     "procrustes": "repcompare.measures.shape:procrustes",
+    "shape_distance": "repcompare.measures.shape:shape_distance",
+    "permutation": "repcompare.measures.matching:permutation",
+    "soft_match": "repcompare.measures.matching:soft_match",
+    "one_to_one": "repcompare.measures.matching:one_to_one",
+    "semi_match": "repcompare.measures.matching:semi_match",
+    "stochastic_shape": "repcompare.measures.stochastic:stochastic_shape",
+    "energy_shape": "repcompare.measures.stochastic:energy_shape",
     "cca": "repcompare.measures.cca:cca",
+    "svcca": "repcompare.measures.svcca:svcca",
+    "pwcca": "repcompare.measures.svcca:pwcca",
+    "gulp": "repcompare.measures.spectral:gulp",
+    "linear_r2": "repcompare.measures.spectral:linear_r2",
+    "ensd": "repcompare.measures.spectral:ensd",
+    "eigenspace_overlap": "repcompare.measures.spectral:eigenspace_overlap",
+    "distance_correlation": "repcompare.measures.dependence:distance_correlation",
+    "rsm_norm": "repcompare.measures.dependence:rsm_norm",
+    "mutual_knn": "repcompare.measures.neighbours:mutual_knn",
+    "jaccard": "repcompare.measures.neighbours:jaccard",
+    "second_order_cosine": "repcompare.measures.neighbours:second_order_cosine",
+    "cknna": "repcompare.measures.neighbours:cknna",
+    "aligned_cosine": "repcompare.measures.neighbours:aligned_cosine",
+    "magnitude_difference": "repcompare.measures.descriptors:magnitude_difference",
+    "uniformity_difference": "repcompare.measures.descriptors:uniformity_difference",
+    "concentricity_difference": "repcompare.measures.descriptors:concentricity_difference",
     "ridge": "repcompare.measures.encoding.ridge:ridge",
 }
 
-# ids under which other packages know a measure of ours, with the options that give their value.
-ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
-    "linear_cka": ("cka", {"estimator": "biased"}),
-    "cka-kernel=linear-hsic=gretton": ("cka", {"estimator": "biased"}),
-    "cka-kernel=linear-hsic=song": ("cka", {"estimator": "debiased"}),
-    "cka-kernel=linear-hsic=lange": ("cka", {"estimator": "rv2"}),
-    "procrustes-score": ("procrustes", {"score": "similarity"}),
-    "nbs-score": ("procrustes", {"score": "similarity"}),
-    "procrustes-distance=angular": ("procrustes", {"score": "angular"}),
-    "nbs-distance=angular": ("procrustes", {"score": "angular"}),
-    "orthogonal_angular_shape_metric_centered": ("procrustes", {"score": "angular"}),
-    "orthogonal_procrustes_centered_and_normalized": ("procrustes", {"score": "euclidean"}),
-    "procrustes-distance=euclidean": ("procrustes", {"score": "euclidean", "scale": False}),
-    "bures_distance": ("procrustes", {"score": "euclidean", "scale": False}),
-    "cca-cv=5folds": ("cca", {"held_out": True}),
-}
-
 Factory = Callable[..., Measure]
+
+
+def _built_in(name: str) -> Factory:
+    module, _, attribute = BUILT_IN[name].partition(":")
+    factory: Factory = getattr(import_module(module), attribute)
+    return factory
 
 
 @cache
@@ -51,10 +66,7 @@ def factories() -> Mapping[str, Factory]:
     MeasureError
         When a plug-in takes the id of a built-in measure.
     """
-    found: dict[str, Factory] = {}
-    for name, home in BUILT_IN.items():
-        module, _, attribute = home.partition(":")
-        found[name] = getattr(import_module(module), attribute)
+    found: dict[str, Factory] = {name: _built_in(name) for name in BUILT_IN}
     for entry in entry_points(group=GROUP):
         if entry.name in found:
             raise MeasureError(f"plug-in {entry.value} registers {entry.name!r}, which exists already; rename it")
@@ -63,20 +75,31 @@ def factories() -> Mapping[str, Factory]:
 
 
 def make(name: str, **options: Any) -> Measure:
-    """Return the measure of this id, or of an id under which another package knows it.
+    """Return the measure of this id, or of a name under which another package knows it (:mod:`.aliases`).
 
     Raises
     ------
     UnknownMeasureError
         Naming the nearest id.
+    OptionError
+        For an alias with parameters that the measure does not have.
     """
+    if name in BUILT_IN:  # without importing the others
+        return _built_in(name)(**options)
     known = factories()
-    if name in ALIASES:
-        target, preset = ALIASES[name]
-        return known[target](**{**preset, **options})
-    if name not in known:
-        raise UnknownMeasureError(f"unknown measure {name!r}{suggest(name, known)}")
-    return known[name](**options)
+    if name in known:
+        return known[name](**options)
+    alias = parse(name)
+    if alias is None:
+        raise UnknownMeasureError(f"unknown measure {name!r}{suggest(name, [*known, *ALIASES])}")
+    if alias.id not in known:
+        raise UnknownMeasureError(f"{name!r} is our measure {alias.id!r}, which this version does not have")
+    given = {**alias.options, **options}
+    lacking = sorted(set(given) - set(signature(known[alias.id]).parameters))
+    if lacking:
+        raise OptionError(f"{name!r} needs options {lacking} of {alias.id!r}, which this version does not have")
+    measure = known[alias.id](**given)
+    return as_distance(measure, alias.form) if alias.form else measure
 
 
 def resolve(measures: object) -> dict[str, Measure]:
