@@ -86,8 +86,8 @@ def compare(
     -------
     xarray.Dataset
         ``score (source, target, measure)`` in the unit and range of each measure, and beside it ``score_ceiling``,
-        ``score_normalised``, ``score_low``, ``score_high``, ``score_pvalue``, ``score_pvalue_corrected``, ``score_fold``,
-        counts, and ``reason`` where a cell has no score.
+        ``score_normalised``, ``score_low``, ``score_high``, ``score_floor`` (mean under permuted stimuli),
+        ``score_pvalue``, ``score_pvalue_corrected``, ``score_fold``, counts, and ``reason`` where a cell has no score.
 
     Raises
     ------

@@ -49,7 +49,10 @@ def resample(work: Work, label: str, score: Float64) -> dict[str, Float64]:
     if options.confidence and work.plan.study.measures[label].restrict is not None:
         out["score_low"], out["score_high"] = _interval(work, label, score)
     if options.permutations:
-        out["score_pvalue"], out["score_pvalue_corrected"] = _pvalues(work, label, score)
+        null = _null(work, label)
+        greater = work.plan.study.measures[label].kind != "distance"
+        out["score_floor"] = null.mean(axis=0)
+        out["score_pvalue"], out["score_pvalue_corrected"] = permutation_pvalues(score, null, greater=greater)
     return out
 
 
@@ -69,7 +72,8 @@ def _interval(work: Work, label: str, score: Float64) -> tuple[Float64, Float64]
     return interval(score, resampled, n, options.confidence)
 
 
-def _pvalues(work: Work, label: str, score: Float64) -> tuple[Float64, Float64]:
+def _null(work: Work, label: str) -> Float64:
+    """Scores under permuted stimuli, shape (n_permutations, n_sources, n_targets)."""
     measure, options, n = work.plan.study.measures[label], work.plan.study.options, len(work.plan.stimuli)
     x = [s.as_source[label] for s in work.sources]
 
@@ -78,8 +82,7 @@ def _pvalues(work: Work, label: str, score: Float64) -> tuple[Float64, Float64]:
         work.tick(label)
         return found
 
-    null = np.array(work.each(permuted, permutations(n, options.permutations, options.seed)))
-    return permutation_pvalues(score, null, greater=measure.kind != "distance")
+    return np.array(work.each(permuted, permutations(n, options.permutations, options.seed)))
 
 
 def _permute(work: Work, label: str, target: Prepared, order: Index) -> Any:

@@ -57,7 +57,7 @@ def to_scores(
     ceiling = np.array([[t.ceilings.get(label, np.nan) for label in results] for t in targets])
     cells["score_ceiling"] = _spread(ceiling[None], shape)
     cells["score_normalised"] = normalise_by_ceiling(cells["score"], cells["score_ceiling"])
-    for name in ("score_low", "score_high", "score_pvalue", "score_pvalue_corrected"):
+    for name in ("score_low", "score_high", "score_floor", "score_pvalue", "score_pvalue_corrected"):
         missing = np.full(shape[:2], np.nan)
         cells[name] = np.stack([resampled[label].get(name, missing) for label in results], axis=-1)
     cells |= _fold_scores(results, plan)

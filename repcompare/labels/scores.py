@@ -26,6 +26,7 @@ CELL_VARIABLES = {
     "score_normalised": "score / ceiling (attenuation)",
     "score_low": "lower end of the confidence interval",
     "score_high": "upper end of the confidence interval",
+    "score_floor": "mean score of the same systems with the stimuli of the target permuted",
     "score_pvalue": "permutation p-value against unrelated stimuli",
     "score_pvalue_corrected": "the same against the best of all cells of this measure (max-statistic)",
     "n_stimuli": "stimuli compared",

@@ -321,6 +321,9 @@ class TestInference:
         assert (scores.score_pvalue.sel(source="noise") > 0.05).all()
         assert (scores.score_pvalue_corrected >= scores.score_pvalue).all()
         assert (scores.score_pvalue >= 1 / 100).all()
+        floor = scores.score_floor.sel(source="noise")
+        assert abs(floor.sel(measure="cka")) < 0.03  # debiased: 0
+        assert floor.sel(measure="procrustes") < np.pi / 2 - 0.3  # a distance of unrelated systems is not the largest
 
     def test_jackknife_by_hand(self, layers, brain):
         scores = compare(layers["layer0"], brain, measures="cka", confidence=0.95)
