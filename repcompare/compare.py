@@ -29,6 +29,7 @@ def compare(
     n_splits: int = 20,
     confidence: float | None = None,
     permutations: int = 0,
+    calibrated: bool = False,
     unit_scores: bool = False,
     seed: int = 0,
     n_jobs: int = 1,
@@ -64,6 +65,8 @@ def compare(
         Coverage of intervals over stimuli, such as 0.95.
     permutations : int
         Permutations of the stimuli behind the p-values.
+    calibrated : bool
+        Also give ``score_calibrated``: the score above the 95 % point of its permutations, as a share of the best possible.
     unit_scores : bool
         Keep scores of single target units, where a measure has them.
     seed : int
@@ -120,6 +123,7 @@ def compare(
         n_splits=n_splits,
         confidence=confidence,
         permutations=permutations,
+        calibrated=calibrated,
         unit_scores=unit_scores,
         seed=seed,
         n_jobs=n_jobs,

@@ -11,6 +11,8 @@ import numpy.typing as npt
 from repcompare.measures._measure import Outcome
 
 Float64 = npt.NDArray[np.float64]
+NUMBERS = ("score", "seconds", "null_mean", "null_sd")
+TEXTS = ("reason", "counts", "notes")
 SEPARATOR = "\x1e"  # between the notes of one cell, in a file
 
 
@@ -21,6 +23,8 @@ class Cells:
     Attributes
     ----------
     score, seconds : ndarray of shape (n_sources, n_targets)
+    null_mean, null_sd : ndarray of shape (n_sources, n_targets)
+        Exact moments under permuted stimuli; NaN where they are not known.
     reason, counts, notes : ndarray of object, shape (n_sources, n_targets)
         Why there is no score; what was left out; warnings joined by :data:`SEPARATOR`.  Empty text where there is nothing.
     folds, units : dict of (source, target) to ndarray
@@ -29,6 +33,8 @@ class Cells:
 
     score: Float64
     seconds: Float64
+    null_mean: Float64
+    null_sd: Float64
     reason: npt.NDArray[np.object_]
     counts: npt.NDArray[np.object_]
     notes: npt.NDArray[np.object_]
@@ -40,11 +46,15 @@ class Cells:
         """Return a table without scores."""
         shape = (n_sources, n_targets)
         reason, counts, notes = (np.full(shape, "", dtype=object) for _ in range(3))
-        return cls(np.full(shape, np.nan), np.zeros(shape), reason, counts, notes)
+        unknown = (np.full(shape, np.nan) for _ in range(3))
+        score, null_mean, null_sd = unknown
+        return cls(score, np.zeros(shape), null_mean, null_sd, reason, counts, notes)
 
     def put(self, at: tuple[int, int], outcome: Outcome, reason: str, seconds: float) -> None:
         """Enter one comparison."""
         self.score[at], self.seconds[at], self.reason[at] = outcome.score, seconds, reason
+        self.null_mean[at] = outcome.details.get("null_mean", np.nan)
+        self.null_sd[at] = outcome.details.get("null_sd", np.nan)
         self.counts[at] = "; ".join(f"{name}={count}" for name, count in outcome.counts.items())
         self.notes[at] = SEPARATOR.join(outcome.notes)
         if outcome.fold_scores is not None:
@@ -54,7 +64,7 @@ class Cells:
 
     def place(self, tile: Cells, rows: slice, columns: slice) -> None:
         """Enter the comparisons of a tile."""
-        for name in ("score", "seconds", "reason", "counts", "notes"):
+        for name in (*NUMBERS, *TEXTS):
             getattr(self, name)[rows, columns] = getattr(tile, name)
         for mine, theirs in ((self.folds, tile.folds), (self.units, tile.units)):
             mine.update({(i + rows.start, j + columns.start): v for (i, j), v in theirs.items()})
@@ -64,6 +74,8 @@ class Cells:
         return Cells(
             self.score.T,
             self.seconds.T,
+            self.null_mean.T,
+            self.null_sd.T,
             self.reason.T,
             self.counts.T,
             self.notes.T,
@@ -73,8 +85,8 @@ class Cells:
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return plain arrays for an npz file."""
-        out: dict[str, np.ndarray] = {"score": self.score, "seconds": self.seconds}
-        for name in ("reason", "counts", "notes"):
+        out: dict[str, np.ndarray] = {name: getattr(self, name) for name in NUMBERS}
+        for name in TEXTS:
             out[name] = getattr(self, name).astype(str)
         for name in ("folds", "units"):
             found: dict[tuple[int, int], Float64] = getattr(self, name)
@@ -86,9 +98,10 @@ class Cells:
     @classmethod
     def from_arrays(cls, arrays: Any) -> Cells:
         """Return the table of :meth:`to_arrays`."""
-        text = [arrays[name].astype(object) for name in ("reason", "counts", "notes")]
+        numbers = [arrays[name] for name in NUMBERS]
+        text = [arrays[name].astype(object) for name in TEXTS]
         found = []
         for name in ("folds", "units"):
             pieces = np.split(arrays[name], np.cumsum(arrays[f"{name}_length"]))
             found.append({(int(i), int(j)): v for (i, j), v in zip(arrays[f"{name}_at"], pieces, strict=False)})
-        return cls(arrays["score"], arrays["seconds"], *text, *found)
+        return cls(*numbers, *text, *found)

@@ -24,7 +24,7 @@ from repcompare.labels.store import atomic
 from repcompare.measures._measure import Measure
 
 log = logging.getLogger("repcompare.plan")
-FORMAT = "repcompare-checkpoint-1"
+FORMAT = "repcompare-checkpoint-2"
 
 
 @dataclass

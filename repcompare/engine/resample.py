@@ -15,6 +15,7 @@ from repcompare.engine.prepare import Prepared
 from repcompare.engine.progress import Tick
 from repcompare.engine.threads import Map
 from repcompare.measures._measure import Index
+from repcompare.statistics.influence import calibrate
 from repcompare.statistics.resampling import interval, permutation_pvalues, permutations, subsets
 
 Float64 = npt.NDArray[np.float64]
@@ -50,8 +51,12 @@ def resample(work: Work, label: str, score: Float64) -> dict[str, Float64]:
         out["score_low"], out["score_high"] = _interval(work, label, score)
     if options.permutations:
         null = _null(work, label)
-        greater = work.plan.study.measures[label].kind != "distance"
+        measure = work.plan.study.measures[label]
+        greater = measure.kind != "distance"
+        best = measure.score_range[1] if greater else measure.score_range[0]
         out["score_floor"] = null.mean(axis=0)
+        if options.calibrated and np.isfinite(best):
+            out["score_calibrated"] = calibrate(score, null, maximum=best, greater=greater)
         out["score_pvalue"], out["score_pvalue_corrected"] = permutation_pvalues(score, null, greater=greater)
     return out
 

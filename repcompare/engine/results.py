@@ -17,6 +17,14 @@ from repcompare.engine.prepare import PartInfo
 from repcompare.labels.scores import Axes, assemble, normalise_by_ceiling
 from repcompare.statistics.resampling import subsets
 
+RESAMPLED = (
+    "score_low",
+    "score_high",
+    "score_floor",
+    "score_calibrated",
+    "score_pvalue",
+    "score_pvalue_corrected",
+)
 POSITIONAL = re.compile(r"#\d+")  # what adapters call stimuli under stimuli="positional"
 Float64 = npt.NDArray[np.float64]
 Sides = tuple[Sequence[PartInfo], Sequence[PartInfo]]
@@ -47,6 +55,8 @@ def to_scores(
     cells: dict[str, np.ndarray] = {
         "score": np.stack([r.score for r in results.values()], axis=-1),
         "seconds": np.stack([r.seconds for r in results.values()], axis=-1),
+        "score_null_mean": np.stack([r.null_mean for r in results.values()], axis=-1),
+        "score_null_sd": np.stack([r.null_sd for r in results.values()], axis=-1),
         "reason": np.stack([r.reason for r in results.values()], axis=-1).astype(str),
         "notes": np.stack([_notes(r) for r in results.values()], axis=-1).astype(str),
         "n_stimuli": np.full(shape, len(plan.stimuli)),
@@ -57,7 +67,7 @@ def to_scores(
     ceiling = np.array([[t.ceilings.get(label, np.nan) for label in results] for t in targets])
     cells["score_ceiling"] = _spread(ceiling[None], shape)
     cells["score_normalised"] = normalise_by_ceiling(cells["score"], cells["score_ceiling"])
-    for name in ("score_low", "score_high", "score_floor", "score_pvalue", "score_pvalue_corrected"):
+    for name in RESAMPLED:
         missing = np.full(shape[:2], np.nan)
         cells[name] = np.stack([resampled[label].get(name, missing) for label in results], axis=-1)
     cells |= _fold_scores(results, plan)

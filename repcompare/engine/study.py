@@ -20,6 +20,7 @@ from repcompare.measures.registry import menu, resolve
 __all__ = ["Options", "Study", "declare", "load", "menu"]
 
 NAN_POLICIES = ("raise", "drop_units", "drop_stimuli", "pairwise")
+LEAST_CALIBRATED = 19  # the 95 % point of fewer does not exist
 CEILINGS = (None, "split_half")
 Progress = Callable[[int, int, str], None]
 
@@ -46,6 +47,8 @@ class Options:
         Coverage of the intervals over stimuli.
     permutations : int
         Permutations of the stimuli behind the p-values.
+    calibrated : bool
+        Also give scores above their permutation floor.
     seed : int
         Of folds, halvings and permutations.
     n_jobs : int
@@ -72,6 +75,7 @@ class Options:
     n_splits: int = 20
     confidence: float | None = None
     permutations: int = 0
+    calibrated: bool = False
     seed: int = 0
     n_jobs: int = 1
     memory: int | None = None
@@ -89,6 +93,8 @@ class Options:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise OptionError(f"{name}={value!r}; expected a whole number of at least {least}")
+        if self.calibrated and self.permutations < LEAST_CALIBRATED:
+            raise OptionError(f"calibrated=True needs permutations= of at least {LEAST_CALIBRATED}")
         if self.n_jobs == 0:
             raise OptionError("n_jobs=0; expected a number of threads, or -1 for every core")
         if self.confidence is not None and not 0 < self.confidence < 1:

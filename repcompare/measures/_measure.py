@@ -113,6 +113,9 @@ class Measure:
         ``(source_state, target_state) -> float | Outcome``.
     compare_many : callable, optional
         ``(source_states, target_states) -> (n_sources, n_targets)`` float64: the batched form, equal to ``compare``.
+    annotate : callable, optional
+        ``(source_state, target_state) -> Outcome`` without a score: the counts, notes and details (``null_mean``,
+        ``null_sd``: exact moments under permuted stimuli) of a pair, which the batched form cannot carry.
     restrict : callable, optional
         ``(state, rows) -> state`` of a subset or a permutation of the stimuli, without preparing again.
     needs : {"mean", "repeats", "time"}
@@ -164,6 +167,7 @@ class Measure:
     options: Mapping[str, Any] = field(default_factory=dict)
     prepare_target: Callable[..., Any] | None = None
     compare_many: Callable[[Sequence[Any], Sequence[Any]], npt.NDArray[np.float64]] | None = None
+    annotate: Callable[[Any, Any], Outcome] | None = None
     restrict: Callable[[Any, Index], Any] | None = None
     needs: Needs = "mean"
     symmetric: bool = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -77,8 +77,12 @@ class Form:
         self._checked(x, y)
         overlaps = np.square(x.u.T @ y.u)
         value = self.finish(float(self.source(x) @ overlaps @ self.target(y)), x, y)
+        return replace(self.annotate(x, y), score=float(value))
+
+    def annotate(self, x: Spectrum, y: Spectrum) -> Outcome:
+        """Say what stands beside the score of a pair."""
         return Outcome(
-            score=float(value),
+            score=np.nan,
             details={"ranks": np.array([[x.rank, y.rank]])} | ({"null_mean": self.null(x, y)} if self.null else {}),
             notes=self.notes(x, y),
         )
@@ -115,6 +119,7 @@ class Form:
             restrict=restrict,
             compare=self.compare,
             compare_many=self.compare_many,
+            annotate=self.annotate,
             **declared,
         )
 

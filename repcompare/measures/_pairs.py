@@ -15,7 +15,7 @@ import numpy.typing as npt
 from repcompare.errors import MeasureError
 from repcompare.kernels.gram import offdiagonal_sums, pack_pairs, pack_rows, unpack_pairs
 from repcompare.measures._linalg import angle, bounded_cosine, require_variance
-from repcompare.measures._measure import Array, Index
+from repcompare.measures._measure import Array, Index, Outcome
 
 U_CENTRED = ("debiased", "stimulus_and_unit", "repeats")
 UNBOUNDED = ("stimulus_and_unit", "repeats")  # scores that may leave [-1, 1]
@@ -211,6 +211,21 @@ def square_kernel(state: KernelState) -> Array:
     if state.estimator == "biased":
         full[np.diag_indices(n)] = pairs[n * (n - 1) // 2 :] * np.sqrt(2).astype(full.dtype)
     return full
+
+
+def chance(x: KernelState, y: KernelState) -> Outcome:
+    """Exact moments of the score under permuted stimuli, as the details of a pair.
+
+    Debiased: mean 0 and variance 2 / (n (n - 3)), whatever the data.  Biased: E<A, P B P'> = tr A tr B / (n - 1) for centred
+    positive kernels, here of length 1.
+    """
+    n = x.n
+    if x.estimator == "debiased":
+        return Outcome(score=np.nan, details={"null_mean": 0.0, "null_sd": float(np.sqrt(2 / (n * (n - 3))))})
+    if x.estimator == "biased":
+        traces = [float(_diagonal(state).sum()) for state in (x, y)]  # of kernels of length 1 / sqrt 2 over pairs
+        return Outcome(score=np.nan, details={"null_mean": traces[0] * traces[1] / (n - 1)})
+    return Outcome(score=np.nan)
 
 
 def restrict_pairs(state: KernelState, rows: Index) -> KernelState:

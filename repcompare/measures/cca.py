@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -225,7 +225,7 @@ def _in_sample(summary: str, guarded: bool, chance_corrected: bool, rtol: float 
 def overlap_forms(
     name: str, squared: bool, denominator: str, guarded: bool, chance_corrected: bool = False
 ) -> dict[str, Any]:
-    """``compare`` and ``compare_many`` of sum rho (or sum rho^2) over a denominator, from two bases.
+    """``compare``, ``compare_many`` and ``annotate`` of sum rho (or sum rho^2) over a denominator, from two bases.
 
     Parameters
     ----------
@@ -254,9 +254,13 @@ def overlap_forms(
     def compare(x: Basis, y: Basis) -> Outcome:
         check(x, y)
         cross = overlap(x, y)
-        value, null = finish(float(np.square(cross).sum()) if squared else canonical_sum(cross), x, y)
+        value, _ = finish(float(np.square(cross).sum()) if squared else canonical_sum(cross), x, y)
+        return replace(annotate(x, y), score=value)
+
+    def annotate(x: Basis, y: Basis) -> Outcome:
+        null = finish(0.0, x, y)[1]
         return Outcome(
-            score=value,
+            score=np.nan,
             details={"ranks": np.array([[x.rank, y.rank]])} | ({"null_mean": null} if squared else {}),
             notes=crowded(name, x.n, max(x.rank, y.rank)),
         )
@@ -271,7 +275,7 @@ def overlap_forms(
         totals = products(left, None if same else right) if squared else canonical_sums(left, right, same)
         return np.array([[finish(float(totals[i, j]), x, y)[0] for j, y in enumerate(ys)] for i, x in enumerate(xs)])
 
-    return {"compare": compare, "compare_many": compare_many}
+    return {"compare": compare, "compare_many": compare_many, "annotate": annotate}
 
 
 def canonical_sums(left: Sequence[Float64], right: Sequence[Float64], same: bool) -> Float64:

@@ -15,6 +15,7 @@ from repcompare.measures._linalg import centre64, gram, input_eps, require_varia
 from repcompare.measures._measure import Array, Index, Measure
 from repcompare.measures._pairs import (
     KernelState,
+    chance,
     from_kernel,
     raw,
     raw_many,
@@ -101,6 +102,7 @@ def distance_correlation(*, debiased: bool = True) -> Measure:
         prepare=prepare,
         compare=score if debiased else _root,
         compare_many=scores if debiased else _roots,
+        annotate=chance if debiased else None,
         restrict=_restrict,
         kind="similarity",
         score_range=(-1.0 if debiased else 0.0, 1.0),

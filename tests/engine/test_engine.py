@@ -325,6 +325,27 @@ class TestInference:
         assert abs(floor.sel(measure="cka")) < 0.03  # debiased: 0
         assert floor.sel(measure="procrustes") < np.pi / 2 - 0.3  # a distance of unrelated systems is not the largest
 
+    def test_exact_moments_of_chance_stand_beside_the_score(self, layers, brain):
+        measures = {"debiased": "cka", "biased": cka(estimator="biased"), "yanai": rc.measures.cca.cca(
+            summary="yanai", held_out=False), "knn": "mutual_knn", "rsa": "rsa"}  # fmt: skip
+        scores = compare(layers, brain, measures=measures, permutations=400, seed=2)
+        assert (scores.score_null_mean.sel(measure="debiased") == 0).all()
+        np.testing.assert_allclose(scores.score_null_sd.sel(measure="debiased"), np.sqrt(2 / (N * (N - 3))))
+        for name in ("debiased", "biased", "yanai", "knn"):
+            exact, drawn = (scores[v].sel(measure=name).values for v in ("score_null_mean", "score_floor"))
+            np.testing.assert_allclose(exact, drawn, atol=0.012)
+        assert np.isnan(scores.score_null_mean.sel(measure="rsa")).all()
+
+    def test_calibrated_scores(self, layers, brain):
+        layers["noise"] = rc.representation(np.random.default_rng(5).normal(size=(N, 9)), stimulus=NAMES)
+        scores = compare(layers, brain, measures=["cka", "procrustes"], permutations=99, calibrated=True)
+        calibrated = scores.score_calibrated
+        assert (calibrated.sel(source="layer0") > 0.3).all()
+        assert (calibrated.sel(source="noise") < 0.05).all()
+        assert (calibrated.sel(measure="cka") < scores.score.sel(measure="cka")).all()
+        with pytest.raises(OptionError, match="calibrated=True needs permutations= of at least 19"):
+            compare(layers, brain, measures="cka", calibrated=True)
+
     def test_jackknife_by_hand(self, layers, brain):
         scores = compare(layers["layer0"], brain, measures="cka", confidence=0.95)
         x, y = layers["layer0"].response.values, rc.average_repeats(brain).response.values
