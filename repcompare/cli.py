@@ -50,6 +50,7 @@ study_options = _options(
     click.option("--ceiling", metavar="METHOD", help="Noise ceiling from repeats of the target: split_half."),
     click.option("--confidence", type=float, help="Coverage of intervals over stimuli, such as 0.95."),
     click.option("--permutations", default=0, show_default=True, help="Permutations of the stimuli for p-values."),
+    click.option("--calibrated", is_flag=True, help="Also scores above their permutation floor (in --out)."),
     click.option("--seed", default=0, show_default=True, help="Of folds, halvings and permutations."),
     click.option("--jobs", default=-1, help="Threads.  [default: every core]"),
     click.option("--memory", metavar="SIZE", help="Work in tiles that stay below, such as 8GB."),
@@ -230,7 +231,8 @@ def _name(path: str) -> str:
 
 
 def _study_options(flags: dict[str, Any]) -> dict[str, Any]:
-    names = ("stimuli", "nan", "groups", "ceiling", "confidence", "permutations", "seed", "checkpoint", "resume")
+    names = ("stimuli", "nan", "groups", "ceiling", "confidence", "permutations", "calibrated", "seed")
+    names += ("checkpoint", "resume")
     folds = flags["folds"]
     return {
         **{name: flags[name] for name in names},

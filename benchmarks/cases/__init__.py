@@ -1,10 +1,10 @@
 """All cases, by name."""
 
-from cases import adapters, alignment, encoding, engine, rsa
+from cases import adapters, alignment, encoding, engine, geometry, rsa
 from cases._case import Case, Target
 
 __all__ = ["CASES", "Case", "Target"]
 
 CASES: dict[str, Case] = {
-    case.name: case for case in (*rsa.CASES, *alignment.CASES, *encoding.CASES, *engine.CASES, *adapters.CASES)
+    case.name: case for module in (rsa, alignment, geometry, encoding, engine, adapters) for case in module.CASES
 }

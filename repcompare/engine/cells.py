@@ -53,14 +53,22 @@ class Cells:
     def put(self, at: tuple[int, int], outcome: Outcome, reason: str, seconds: float) -> None:
         """Enter one comparison."""
         self.score[at], self.seconds[at], self.reason[at] = outcome.score, seconds, reason
-        self.null_mean[at] = outcome.details.get("null_mean", np.nan)
-        self.null_sd[at] = outcome.details.get("null_sd", np.nan)
-        self.counts[at] = "; ".join(f"{name}={count}" for name, count in outcome.counts.items())
-        self.notes[at] = SEPARATOR.join(outcome.notes)
+        self.note(at, outcome)
         if outcome.fold_scores is not None:
             self.folds[at] = np.asarray(outcome.fold_scores, dtype=np.float64)
         if outcome.unit_scores is not None:
             self.units[at] = np.asarray(outcome.unit_scores, dtype=np.float64)
+
+    def note(self, at: tuple[int, int], outcome: Outcome) -> None:
+        """Enter what stands beside the score of one comparison."""
+        details = outcome.details
+        if "null_mean" in details:
+            self.null_mean[at] = details["null_mean"]
+            self.null_sd[at] = details.get("null_sd", np.nan)
+        if outcome.counts:
+            self.counts[at] = "; ".join(f"{name}={count}" for name, count in outcome.counts.items())
+        if outcome.notes:
+            self.notes[at] = SEPARATOR.join(outcome.notes)
 
     def place(self, tile: Cells, rows: slice, columns: slice) -> None:
         """Enter the comparisons of a tile."""

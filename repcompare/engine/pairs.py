@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,12 +33,11 @@ def compare_tile(measure: Measure, x: Sequence[Any], y: Sequence[Any], each: Map
     cells = Cells.empty(len(x), len(y))
     batched = None if counting else _batched(measure, x, y)
     if batched is not None:
-        found, seconds = batched
-        if measure.annotate is None:
-            cells.score[:], cells.seconds[:] = found, seconds
-            return cells
-        for i, j in np.ndindex(found.shape):
-            cells.put((i, j), replace(measure.annotate(x[i], y[j]), score=float(found[i, j])), "", seconds)
+        cells.score[:], cells.seconds[:] = batched
+        if measure.annotate is not None:
+            for i, a in enumerate(x):
+                for j, b in enumerate(y):
+                    cells.note((i, j), measure.annotate(a, b))
         return cells
     mirrored = measure.symmetric and len(x) == len(y) and all(a is b for a, b in zip(x, y, strict=True))
     pairs = [(i, j) for i in range(len(x)) for j in range(len(y)) if not (mirrored and j < i)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -219,13 +220,15 @@ def chance(x: KernelState, y: KernelState) -> Outcome:
     Debiased: mean 0 and variance 2 / (n (n - 3)), whatever the data.  Biased: E<A, P B P'> = tr A tr B / (n - 1) for centred
     positive kernels, here of length 1.
     """
-    n = x.n
-    if x.estimator == "debiased":
-        return Outcome(score=np.nan, details={"null_mean": 0.0, "null_sd": float(np.sqrt(2 / (n * (n - 3))))})
     if x.estimator == "biased":
         traces = [float(_diagonal(state).sum()) for state in (x, y)]  # of kernels of length 1 / sqrt 2 over pairs
-        return Outcome(score=np.nan, details={"null_mean": traces[0] * traces[1] / (n - 1)})
-    return Outcome(score=np.nan)
+        return Outcome(score=np.nan, details={"null_mean": traces[0] * traces[1] / (x.n - 1)})
+    return _debiased_chance(x.n) if x.estimator == "debiased" else Outcome(score=np.nan)
+
+
+@cache
+def _debiased_chance(n: int) -> Outcome:
+    return Outcome(score=np.nan, details={"null_mean": 0.0, "null_sd": float(np.sqrt(2 / (n * (n - 3))))})
 
 
 def restrict_pairs(state: KernelState, rows: Index) -> KernelState:
