@@ -33,7 +33,7 @@ def standardised(values: Array) -> State:
     """Return the state of a measure in sample: the columns of (n_stimuli, n_units) that vary, with norm 1."""
     centred = centre64(values)
     units, alive = _unit_norm(centred, _rounding(values))
-    units = np.ascontiguousarray(units[:, alive])
+    units = units if alive.all() else np.ascontiguousarray(units[:, alive])
     return (_units(units, units, alive),)
 
 
