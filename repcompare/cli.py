@@ -231,11 +231,10 @@ def _name(path: str) -> str:
 
 
 def _study_options(flags: dict[str, Any]) -> dict[str, Any]:
-    names = ("stimuli", "nan", "groups", "ceiling", "confidence", "permutations", "calibrated", "seed")
-    names += ("checkpoint", "resume")
+    named = "stimuli nan groups ceiling confidence permutations calibrated seed checkpoint resume"
     folds = flags["folds"]
     return {
-        **{name: flags[name] for name in names},
+        **{name: flags[name] for name in named.split()},
         "folds": int(folds) if folds.isdigit() else folds,
         "n_jobs": flags["jobs"],
         "memory": _bytes(flags["memory"]),
