@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
+import xarray as xr
 
 from repcompare.engine.plan import Part, Plan
 from repcompare.errors import MeasureError, RepcompareError, some
@@ -37,6 +38,8 @@ class PartInfo:
         Noise ceilings of a target.
     warnings : tuple of str
         Code first.
+    trials : str
+        Hash of the single presentations, where a checkpointed result depends on them.
     """
 
     unit_ids: np.ndarray
@@ -44,12 +47,13 @@ class PartInfo:
     digest: str
     ceilings: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    trials: str = ""
 
     @property
     def key(self) -> str:
-        """Content and unit names: two parts of one key give the same results."""
+        """Content, trials and unit names: two parts of one key give the same results."""
         names = "\x1f".join(self.unit_ids.tolist())
-        return f"{self.digest}-{hashlib.blake2b(names.encode(), digest_size=8).hexdigest()}"
+        return f"{self.digest}-{self.trials}-{hashlib.blake2b(names.encode(), digest_size=8).hexdigest()}"
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,24 @@ def _info(part: Part, plan: Plan, values: Array, kept: np.ndarray) -> PartInfo:
         unit_ids=text(part.data["unit_id"].values).astype(str)[kept],
         n_dropped=int((~kept).sum()),
         digest=digest(values) if options.hash_inputs or options.checkpoint is not None else "",
+        trials=_trials(part.data) if options.checkpoint is not None and _uses_trials(part, plan) else "",
     )
+
+
+def _uses_trials(part: Part, plan: Plan) -> bool:
+    """Whether a result depends on single presentations, and not on their means alone."""
+    single = plan.study.options.ceiling is not None or any(m.needs != "mean" for m in plan.study.measures.values())
+    return single and sample_dim(part.data) == "presentation"
+
+
+def _trials(ds: xr.Dataset) -> str:
+    """Hash of single presentations with what tells them apart."""
+    hasher = hashlib.blake2b(digest(np.asarray(ds["response"].values)).encode(), digest_size=16)
+    for name in ("stimulus_id", "repeat"):
+        if name in ds.coords:
+            hasher.update("\x1f".join(text(ds[name].values).astype(str).tolist()).encode())
+    hasher.update(str(ds.attrs.get("pseudo_population")).encode())
+    return hasher.hexdigest()
 
 
 def _clean(values: Array, plan: Plan) -> tuple[Array, np.ndarray]:

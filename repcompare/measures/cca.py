@@ -112,6 +112,7 @@ def cca(
         options["regularization"] = regularization
     options |= {"degenerate": "allow"} if degenerate == "allow" else {}
     options |= {"chance_corrected": True} if chance_corrected else {}
+    options |= {"rtol": rtol} if rtol is not None else {}
     guarded = degenerate == "raise" and regularization == 0
     form: dict[str, Any]
     if held_out or regularization:

@@ -171,6 +171,20 @@ class TestCheckpoint:
         assert np.isfinite(first.score_ceiling).all()
         assert_same(first, second)
 
+    def test_trials_count_where_results_depend_on_them(self, tmp_path):
+        """Other trials with the same means: another ceiling, another score of a measure of repeats."""
+        brain, models = rc.simulate.brain_and_models(n_stimuli=30, repeats=4)
+        values = brain.response.values.reshape(4, 30, -1)
+        other = brain.copy(data={"response": (2.5 * values - 1.5 * values.mean(axis=0)).reshape(brain.response.shape)})
+        options = {"checkpoint": tmp_path, "progress": False}
+        repeats = rc.measures.cka.cka(estimator="repeats")
+        for source, study in ((models, {"measures": "cka", "ceiling": "split_half"}), (None, {"measures": repeats})):
+            first, second = (rc.compare(source or b, b, **study, **options) for b in (brain, other))
+            fresh = rc.compare(source or other, other, **study, progress=False)
+            assert_same(second, fresh, 1e-12)
+            name = "score_ceiling" if "ceiling" in study else "score"
+            assert abs(first[name] - second[name]).min() > 0.005
+
     def test_without_resume_entries_are_replaced(self, sources, tmp_path, monkeypatch):
         rc.similarity_matrix(sources, checkpoint=tmp_path, progress=False)
         calls = self.count(monkeypatch)

@@ -25,6 +25,21 @@ def test_labels():
     assert list(registry.resolve(cka())) == ["cka"]
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("cca", {"rtol": 1e-3}),
+        ("rsa", {"nan_min_units": 3}),
+        ("ridge", {"nested": False}),
+        ("svcca", {"variance": 0.5}),
+    ],
+    ids=str,
+)
+def test_every_option_is_recorded(name, options):
+    """What is not in the record would be missed by a checkpoint."""
+    assert options.items() <= dict(registry.make(name, **options).options).items()
+
+
 def test_unknown_measures():
     with pytest.raises(UnknownMeasureError, match="unknown measure 'procustes'; did you mean 'procrustes'"):
         registry.make("procustes")

@@ -228,7 +228,7 @@ def test_explicit_predictions_of_every_penalty_are_the_exception(monkeypatch):
 
     monkeypatch.setattr(_select, "_explicit", refused)
     for nested in (True, False):
-        encode_arrays(x, y, make_folds(40, 5), nested=nested)
+        assert np.isfinite(encode_arrays(x, y, make_folds(40, 5), nested=nested).score)
 
 
 def test_one_alpha_for_all_units():

@@ -73,6 +73,7 @@ def test_bare_and_missing_scores_are_drawn(kind, tmp_path):
     ds["score"][:] = np.nan
     scores(ds).savefig(tmp_path / "it.png")
     scores(table().isel(source=[0], measure=[0])).savefig(tmp_path / "it.png")
+    assert (tmp_path / "it.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_several_targets_need_a_choice():
@@ -93,7 +94,10 @@ def test_an_unknown_baseline_is_refused():
 
 
 def test_joined_tables_are_drawn(tmp_path):
-    scores(concat_scores([table(), table(("IT",))]), target="IT").savefig(tmp_path / "it.png")
+    joined = concat_scores([table(), table(("IT",))])
+    figure = scores(joined, target="IT")
+    figure.savefig(tmp_path / "it.png")
+    assert [axis.get_title(loc="left") for axis in figure.axes] == joined["measure"].values.tolist()
 
 
 def test_other_datasets_are_refused():
