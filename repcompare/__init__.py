@@ -23,6 +23,8 @@ _HOMES = {
     "save": "repcompare.labels.store",
     "open": "repcompare.labels.store",
     "concat_scores": "repcompare.labels.scores",
+    "rdm_set": "repcompare.labels.rdms",
+    "merge_sets": "repcompare.labels.rdms",
     "compare": "repcompare.compare",
     "similarity_matrix": "repcompare.compare",
     "measures": "repcompare.compare",

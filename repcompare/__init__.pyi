@@ -25,6 +25,8 @@ from repcompare.labels.parts import split_by as split_by
 from repcompare.labels.preprocess import average_repeats as average_repeats
 from repcompare.labels.preprocess import complete_block as complete_block
 from repcompare.labels.preprocess import split_halves as split_halves
+from repcompare.labels.rdms import merge_sets as merge_sets
+from repcompare.labels.rdms import rdm_set as rdm_set
 from repcompare.labels.schema import representation as representation
 from repcompare.labels.schema import validate as validate
 from repcompare.labels.scores import concat_scores as concat_scores

@@ -14,6 +14,7 @@ import xarray as xr
 
 from repcompare.errors import FormatError, SchemaError
 from repcompare.labels.parts import check_paths, checked, parts_of
+from repcompare.labels.rdms import is_rdms, validate_rdms
 from repcompare.labels.rules import broken_attrs
 from repcompare.labels.schema import SCHEMA
 from repcompare.labels.values import text
@@ -91,7 +92,7 @@ def write_together(outputs: Mapping[str, Callable[[Path], None]]) -> None:
 
 
 def save(obj: Any, path: str | os.PathLike[str]) -> None:
-    """Write a representation, a tree or mapping of them, or scores as one netCDF4 file, atomically.
+    """Write a representation, a tree or mapping of them, RDMs, or scores as one netCDF4 file, atomically.
 
     Parameters
     ----------
@@ -103,7 +104,7 @@ def save(obj: Any, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     SchemaError
-        When a representation breaks the schema, or the object is neither representations nor scores.
+        When a representation breaks the schema, or the object is neither representations, RDMs nor scores.
     FormatError
         When the file cannot be written.
 
@@ -134,11 +135,14 @@ def writer(obj: Any) -> Callable[[Path], None]:
 
 
 def _check_scores(ds: xr.Dataset, name: str) -> None:
+    if is_rdms(ds):
+        validate_rdms(ds, name)
+        return
     if "score" not in ds:
         found = sorted(map(str, ds.variables))
         raise SchemaError(
-            f"{name}: has variables {found}; expected 'response' (a representation) or 'score' (scores); "
-            "other datasets go through xarray's own to_netcdf and open_dataset"
+            f"{name}: has variables {found}; expected 'response' (a representation), 'dissimilarity' (RDMs) or 'score' "
+            "(scores); other datasets go through xarray's own to_netcdf and open_dataset"
         )
     broken = broken_attrs(ds.attrs, "attrs")
     if broken:
@@ -184,7 +188,7 @@ def open(path: str | os.PathLike[str]) -> Any:
     Returns
     -------
     xarray.Dataset or xarray.DataTree
-        A representation or scores; a tree where the file has groups.
+        A representation, RDMs or scores; a tree where the file has groups.
 
     Raises
     ------
