@@ -49,6 +49,19 @@ def _detect_npz(path: str, head: bytes) -> bool:
     return (head.startswith(b"PK\x03\x04") and first.endswith(b".npy")) or (bool(head) and _ends(path, ".npz"))
 
 
+def _detect_rsatoolbox(path: str, head: bytes) -> bool:
+    if not _is_hdf5(head):
+        return False
+    from data_adapters._hdf5 import peek
+
+    attrs, groups, _ = peek(path)
+    return "rsatoolbox_version" in attrs or {"dissimilarities", "pattern_descriptors"} <= groups
+
+
+def _detect_matlab_rdm(path: str, head: bytes) -> bool:
+    return head.startswith(b"MATLAB 5.0 MAT-file")
+
+
 def _detect_worm(path: str, head: bytes) -> bool:
     return path == WORM_NAME
 
@@ -104,6 +117,28 @@ def _read_nwb(path: str, **options: Any) -> Any:
         return read_nwb(path, chosen)
 
 
+def _read_rsatoolbox(path: str, **options: Any) -> Any:
+    from data_adapters._guard import guard
+    from data_adapters._options import parse
+    from data_adapters.rdms._sets import RdmOptions
+    from data_adapters.rdms.rsatoolbox import read_rsatoolbox
+
+    chosen = parse(RdmOptions, options, "rsatoolbox")
+    with guard(path, "an HDF5 file of RDMs"):
+        return read_rsatoolbox(path, chosen)
+
+
+def _read_matlab_rdm(path: str, **options: Any) -> Any:
+    from data_adapters._guard import guard
+    from data_adapters._options import parse
+    from data_adapters.rdms._sets import RdmOptions
+    from data_adapters.rdms.matlab import read_matlab
+
+    chosen = parse(RdmOptions, options, "matlab-rdm")
+    with guard(path, "a MATLAB file of RDMs"):
+        return read_matlab(path, chosen)
+
+
 def _read_worm(path: str, **options: Any) -> Any:
     from data_adapters._guard import guard
     from data_adapters._options import WormOptions, parse
@@ -118,7 +153,7 @@ REPCOMPARE = Format(
     name="repcompare",
     suffixes=(".nc",),
     extra="",
-    reads="the native form: a representation, a tree or scores, lazily",
+    reads="the native form: a representation, a tree, RDMs or scores, lazily",
     detect=_detect_repcompare,
     read=_read_repcompare,
     rank=30,
@@ -167,4 +202,22 @@ HDF5 = Format(
     detect=_detect_hdf5,
     read=_read_hdf5,
     rank=0,
+)
+RSATOOLBOX = Format(
+    name="rsatoolbox",
+    suffixes=(".h5", ".hdf5"),
+    extra="",
+    reads="a set of RDMs with its descriptors",
+    detect=_detect_rsatoolbox,
+    read=_read_rsatoolbox,
+    rank=20,
+)
+MATLAB_RDM = Format(
+    name="matlab-rdm",
+    suffixes=(".mat",),
+    extra="",
+    reads="a set of RDMs: struct arrays with a field RDM, square or condensed arrays (MATLAB 5 to 7)",
+    detect=_detect_matlab_rdm,
+    read=_read_matlab_rdm,
+    rank=5,
 )

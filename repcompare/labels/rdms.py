@@ -129,13 +129,13 @@ def _check_square(values: np.ndarray, names: np.ndarray) -> None:
     if apart.any():
         i, j = np.argwhere(apart)[0][-2:]
         raise SchemaError(
-            f"square RDM is not symmetric at ({names[i]!r}, {names[j]!r}); expected a distance matrix; "
+            f"square RDM is not symmetric at ({str(names[i])!r}, {str(names[j])!r}); expected a distance matrix; "
             "average it with its transpose first, if that is meant"
         )
     if diagonal.any():
         i = np.argwhere(diagonal)[0][-1]
         raise SchemaError(
-            f"square RDM has a distance of {names[i]!r} to itself; expected a zero diagonal; "
+            f"square RDM has a distance of {str(names[i])!r} to itself; expected a zero diagonal; "
             "a similarity s becomes a distance by 1 - s"
         )
 

@@ -74,6 +74,8 @@ def sample_dim(ds: xr.Dataset) -> str:
 
 def no_response(ds: xr.Dataset) -> str:
     """Say that a dataset is no representation."""
+    if "dissimilarity" in ds:
+        return "these are RDMs; expected a representation; compare RDMs with compare_rdms or rsa_inference"
     found = sorted(map(str, ds.variables))
     return f"no variable 'response' among {found}; expected a representation; make one with repcompare.representation"
 

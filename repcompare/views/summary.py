@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from repcompare.labels.parts import parts_of
+from repcompare.labels.rdms import is_rdms, stimuli_of
 from repcompare.labels.schema import history, sample_dim, stimulus_labels
 from repcompare.labels.scores import is_scores
 from repcompare.labels.values import text
@@ -16,7 +17,7 @@ SHOWN = 6  # values of a label named in full
 
 
 def summary(obj: Any) -> dict[str, Any]:
-    """Describe a representation, a tree of them, or scores in plain values.
+    """Describe a representation, a tree of them, RDMs, or scores in plain values.
 
     Parameters
     ----------
@@ -41,6 +42,8 @@ def summary(obj: Any) -> dict[str, Any]:
         attrs = {str(k): _plain(v) for k, v in obj.attrs.items() if k != "schema"}
         sizes = {str(d): n for d, n in obj["score"].sizes.items()}
         return {"kind": "scores", "sizes": sizes, "record": attrs}
+    if isinstance(obj, xr.Dataset) and is_rdms(obj):
+        return {"kind": "RDMs", "parts": {"": _rdms(obj)}}
     parts = {name: _part(ds) for name, ds in parts_of(obj).items()}
     return {"kind": "representation" if list(parts) == [""] else "tree of parts", "parts": parts}
 
@@ -48,18 +51,35 @@ def summary(obj: Any) -> dict[str, Any]:
 def _part(ds: xr.Dataset) -> dict[str, Any]:
     sample = sample_dim(ds)
     response = ds["response"]
-    values = np.asarray(response.values)
-    finite = np.isfinite(values)
     _, repeats = np.unique(stimulus_labels(ds), return_counts=True)
     return {
-        "sizes": {str(d): n for d, n in response.sizes.items()},
-        "dtype": str(response.dtype),
-        "bytes": int(response.nbytes),
+        **_values(response),
         "stimuli": len(repeats),
         "repeats": _between(repeats) if sample == "presentation" else "none",
+        **_labels(ds, ("stimulus", "unit_id", "time")),
+    }
+
+
+def _rdms(ds: xr.Dataset) -> dict[str, Any]:
+    labels = _labels(ds, ("stimulus_a", "stimulus_b", "time"))
+    return {**_values(ds["dissimilarity"]), "stimuli": len(stimuli_of(ds)), "repeats": "none", **labels}
+
+
+def _values(variable: xr.DataArray) -> dict[str, Any]:
+    values = np.asarray(variable.values)
+    finite = np.isfinite(values)
+    return {
+        "sizes": {str(d): n for d, n in variable.sizes.items()},
+        "dtype": str(variable.dtype),
+        "bytes": int(variable.nbytes),
         "missing": float((~finite).mean()),
         "range": [float(values[finite].min()), float(values[finite].max())] if finite.any() else [],
-        "labels": {str(n): _counts(c.values) for n, c in ds.coords.items() if n not in ("stimulus", "unit_id", "time")},
+    }
+
+
+def _labels(ds: xr.Dataset, hidden: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "labels": {str(n): _counts(c.values) for n, c in ds.coords.items() if n not in hidden},
         "attrs": {str(k): _plain(v) for k, v in ds.attrs.items() if k not in ("history", "schema")},
         "history": history(ds),
     }

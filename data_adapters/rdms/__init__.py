@@ -1,0 +1,1 @@
+"""Files of dissimilarity matrices: MATLAB, and HDF5 as rsatoolbox writes it."""
