@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from repcompare.errors import MissingExtraError, OptionError, SchemaError, suggest
+from repcompare.errors import OptionError, SchemaError, suggest
 from repcompare.labels.scores import is_scores
+from repcompare.views._canvas import CEILING, INK, MARKED, PALE, figure
+from repcompare.views.plot_rdm import mds, rdm, rdm_panel, rdm_scatter
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-INK, PALE, MARKED, CEILING = "#1b3a57", "#9aa7b4", "#b0413e", "#b7791f"
+__all__ = ["mds", "rdm", "rdm_panel", "rdm_scatter", "scores"]
 
 
 def scores(table: xr.Dataset, *, target: str | None = None, baseline: str | None = None, title: str = "") -> Figure:
@@ -59,23 +61,15 @@ def scores(table: xr.Dataset, *, target: str | None = None, baseline: str | None
         raise OptionError(f"baseline={baseline!r} is not a source{suggest(baseline, known)}")
     part = table.sel(target=chosen)
     n_sources, n_measures = part.sizes["source"], part.sizes["measure"]
-    figure = _figure(2.1 + 2.3 * n_measures, 1.5 + 0.3 * n_sources)
-    axes = figure.subplots(1, n_measures, sharey=True, squeeze=False)[0]
+    canvas = figure(2.1 + 2.3 * n_measures, 1.5 + 0.3 * n_sources)
+    axes = canvas.subplots(1, n_measures, sharey=True, squeeze=False)[0]
     for axis, measure in zip(axes, part["measure"].values, strict=True):
         _panel(axis, part.sel(measure=measure), baseline)
     axes[0].set_yticks(range(n_sources), [str(s) for s in part["source"].values])
     axes[0].set_ylim(n_sources - 0.5, -0.5)
     if title:
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5)
-    return figure
-
-
-def _figure(width: float, height: float) -> Figure:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError('plots need matplotlib; install it with: pip install "repcompare[plot]"') from None
-    return Figure(figsize=(width, height), layout="constrained", dpi=160)
+        canvas.suptitle(title, x=0.01, ha="left", fontsize=10.5)
+    return canvas
 
 
 def _panel(axis: Any, column: xr.Dataset, baseline: str | None) -> None:

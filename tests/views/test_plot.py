@@ -8,7 +8,8 @@ import xarray as xr
 
 from repcompare.errors import MissingExtraError, OptionError, SchemaError
 from repcompare.labels.scores import Axes, assemble, concat_scores
-from repcompare.views.plot import CEILING, MARKED, scores
+from repcompare.views._canvas import CEILING, MARKED
+from repcompare.views.plot import scores
 
 pytest.importorskip("matplotlib")
 from matplotlib.figure import Figure
