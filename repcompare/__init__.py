@@ -32,6 +32,7 @@ _HOMES = {
     "svcca": "repcompare.functional.geometry",
     "pwcca": "repcompare.functional.geometry",
     "shape_distance": "repcompare.functional.geometry",
+    "shape_distances": "repcompare.functional.shapes",
     "soft_match": "repcompare.functional.geometry",
     "gulp": "repcompare.functional.geometry",
     "distance_correlation": "repcompare.functional.geometry",
@@ -40,8 +41,17 @@ _HOMES = {
     "influence": "repcompare.functional.diagnostics",
     "axis_alignment": "repcompare.functional.diagnostics",
     "rsa": "repcompare.functional.rdms",
-    "rdm": "repcompare.functional.rdms",
+    "rdm": "repcompare.functional.distances",
+    "estimate_noise": "repcompare.functional.distances",
     "compare_rdms": "repcompare.functional.rdms",
+    "rdm_models": "repcompare.functional.rdm_models",
+    "rsa_inference": "repcompare.functional.rsa_inference",
+    "fr_rsa": "repcompare.functional.rdm_regression",
+    "variance_partitioning": "repcompare.functional.rdm_regression",
+    "cluster": "repcompare.functional.spaces",
+    "embed": "repcompare.functional.spaces",
+    "medoids": "repcompare.functional.spaces",
+    "frechet_mean": "repcompare.functional.barycentre",
     "procrustes": "repcompare.functional.alignment",
     "cca": "repcompare.functional.alignment",
     "encode": "repcompare.functional.encoding",
@@ -49,7 +59,7 @@ _HOMES = {
     "plot": "repcompare.views.plot",
     "simulate": "repcompare.simulate",
 }
-_MODULES = {"plot", "simulate", "errors"}
+_MODULES = {"plot", "rdm_models", "simulate", "errors"}
 
 __all__ = sorted([*_HOMES, "errors", "__version__"])
 

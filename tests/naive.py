@@ -12,6 +12,9 @@ def kernel(x, kind="linear", sigma=None):
         for j in range(n):
             if kind == "linear":
                 k[i, j] = sum(x[i, a] * x[j, a] for a in range(x.shape[1]))
+            elif kind == "laplace":
+                distance = np.sqrt(sum((x[i, a] - x[j, a]) ** 2 for a in range(x.shape[1])))
+                k[i, j] = np.exp(-distance / (np.sqrt(2) * sigma))
             else:
                 k[i, j] = np.exp(-sum((x[i, a] - x[j, a]) ** 2 for a in range(x.shape[1])) / (2 * sigma**2))
     return k

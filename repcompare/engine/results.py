@@ -107,6 +107,7 @@ def _axes(plan: Plan, targets: Sequence[PartInfo], results: Mapping[str, Cells])
     coords: dict[str, tuple[str, Sequence[Any]]] = {
         "kind": ("measure", [m.kind for m in study.measures.values()]),
         "unit_of_score": ("measure", [m.unit for m in study.measures.values()]),
+        "measure_is_metric": ("measure", [m.is_metric for m in study.measures.values()]),
     }
     for dim, label, parts in (("source", study.by[0], study.sources), ("target", study.by[1], study.targets)):
         if label:
@@ -177,6 +178,7 @@ def _warnings(plan: Plan, parts: Sequence[PartInfo], results: Mapping[str, Cells
     found |= dict.fromkeys(f"stimuli_left_out: {line}" for line in plan.alignment.lines())
     for part in parts:
         found |= dict.fromkeys(part.warnings)
+    found |= {f"alias: {label}: {m.note}": None for label, m in plan.study.measures.items() if m.note}
     for label, cells in results.items():
         failed = int((cells.reason != "").sum())
         if failed:

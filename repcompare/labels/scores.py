@@ -41,6 +41,13 @@ CELL_VARIABLES = {
     "reason": "why there is no score; empty where there is one",
 }
 
+# coordinate of a measure -> meaning
+MEASURE_COORDINATES = {
+    "kind": "similarity, distance or predictivity",
+    "unit_of_score": "unit of the score; 1 where it has none",
+    "measure_is_metric": "whether scores are distances that obey the triangle inequality; False where it is not known",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Axes:
@@ -51,7 +58,8 @@ class Axes:
     sources, targets, measures : sequence of str
         Index labels.
     coords : mapping
-        Further coordinates as ``name -> (dim, values)``: ``source_layer``, ``target_region``, ``kind`` ...
+        Further coordinates as ``name -> (dim, values)``: ``source_layer``, ``target_region``, and those of
+        :data:`MEASURE_COORDINATES`.
     """
 
     sources: Sequence[str]
@@ -203,6 +211,9 @@ def _combined(first: xr.Dataset, second: xr.Dataset) -> xr.Dataset:
     labels = list(dict.fromkeys(str(n) for t in (first, second) for n in t.coords if n not in t.dims))
     tables = [t.reset_coords([n for n in labels if n in t.coords]) for t in (first, second)]
     joined = _without_beaten(*tables).combine_first(tables[1])
+    if "measure_is_metric" in joined:
+        known = joined["measure_is_metric"]
+        joined["measure_is_metric"] = known.where(known.notnull(), False).astype(bool)
     for name, variable in joined.data_vars.items():
         if variable.dtype == object and name not in ("reason", "notes"):
             joined[name] = variable.where(variable.notnull(), "").astype(str)

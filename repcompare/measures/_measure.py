@@ -155,6 +155,8 @@ class Measure:
         ``(n_stimuli, n_units, itemsize, n_folds)`` -> bytes of a prepared state, for the memory estimate.
     revision : int
         Raised by hand when the numbers of the measure change, so that checkpoints are not reused.
+    note : str
+        What to know about the name under which it was asked for, where that is another package's; scores record it.
     """
 
     name: str
@@ -183,6 +185,7 @@ class Measure:
     unit: str = "1"
     state_bytes: Callable[[int, int, int, int], int] = _default_state_bytes
     revision: int = 1
+    note: str = ""
 
     def __post_init__(self) -> None:
         unknown = (self.invariant_to | (self.target_invariant_to or frozenset())) - INVARIANCES

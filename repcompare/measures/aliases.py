@@ -1,8 +1,12 @@
 """Names under which other packages know our measures, and the options that give their value.
 
 Grammar: ``[measure/REPO/]NAME[-param=value]*[-score | -distance=FORM][-cv=5folds]``, as in the repository of similarity
-measures (Cloos et al. 2024).  An alias follows the other package's convention, even where our default differs; the note of
-:func:`parse` says so.
+measures (Cloos et al. 2024).  An alias follows the other package's convention, even where our default differs; its note
+says so, and scores record it.
+
+Some names are ids of ours too (``cka``, ``cca``, ``gulp``, ``distance_correlation`` ...).  Bare, such a name is our measure
+with our defaults; with a prefix or any part of the grammar it is the other package's: ``gulp`` is our metric, the root of
+the squared distance with its guard, ``measure/sim_metric/gulp`` and ``gulp-lambda=1e-3`` are the squared distance without.
 """
 
 from __future__ import annotations
@@ -52,6 +56,8 @@ class Row:
         Prefixes that stand for a convention.
     note : str
         How the convention differs from our default.
+    said_by : str
+        The parameter that makes the note needless, as it names the convention.
     """
 
     id: str
@@ -64,6 +70,7 @@ class Row:
     cv_id: str = ""
     repos: Mapping[str, Options] = field(default_factory=dict)
     note: str = ""
+    said_by: str = ""
 
 
 def _option(name: str, convert: Callable[[str], Any]) -> Callable[[str], Options]:
@@ -97,7 +104,10 @@ _SHAPE: Mapping[str, Options] = {
     "squared_euclidean": {"score": "euclidean"}, "one_minus_score": {"score": "similarity"},
 }  # fmt: skip
 _SQUARE = ("squared_euclidean", "one_minus_score")
+_BIASED = "the biased estimator (gretton); ours is debiased (song) by default"
+_UNSCALED = "between centred data in response units; ours have unit length by default"
 _IN_SAMPLE = "in sample, as other packages do; ours is held out by default"
+_UNGUARDED = "no guard against ranks that fill the stimuli"
 _SCORING: Mapping[str, Options] = {"r2": {"scoring": "r2"}, "pearson": {"scoring": "pearson"}}
 _ALPHAS = _option("alphas", lambda text: [float(text)])
 
@@ -116,9 +126,10 @@ ROWS: dict[str, Row] = {
             "hsic": _named("estimator", _HSIC),
         },
         forms={"angular": {"angular": True}},
-        note="without hsic= the biased estimator (gretton); ours is debiased (song) by default",
+        note=_BIASED,
+        said_by="hsic",
     ),
-    "linear_cka": Row(id="cka", options={"estimator": "biased"}, forms={"angular": {"angular": True}}),
+    "linear_cka": Row(id="cka", options={"estimator": "biased"}, forms={"angular": {"angular": True}}, note=_BIASED),
     "cca": Row(
         id="cca",
         options={"held_out": False, "degenerate": "allow"},
@@ -143,6 +154,7 @@ ROWS: dict[str, Row] = {
         params={"alpha": _option("alpha", float)},
         forms=_SHAPE,
         wrapped=_SQUARE,
+        note="netrep's whitening, which depends on the unit of measurement; ours does not",
     ),
     "permutation_metric": Row(id="shape_distance", options={"group": "permutation"}, forms=_SHAPE, wrapped=_SQUARE),
     "permutation_procrustes": Row(
@@ -161,7 +173,7 @@ ROWS: dict[str, Row] = {
         params={"lambda": _option("regularization", float)},
         forms={"euclidean": {"squared": False}, "squared_euclidean": {}},
         wrapped=(),
-        note="the squared distance, guard off; ours is the root, which is a metric",
+        note="the squared distance, which is no metric, unless distance=euclidean; " + _UNGUARDED,
     ),
     "distance_correlation": Row(
         id="distance_correlation", options={"debiased": False}, note="the V-statistic; ours is debiased by default"
@@ -175,7 +187,7 @@ ROWS: dict[str, Row] = {
         note="R2 of the source from the target, " + _IN_SAMPLE,
     ),
     "ensd": Row(id="ensd"),
-    "eigenspace_overlap_score": Row(id="eigenspace_overlap", options={"degenerate": "allow"}),
+    "eigenspace_overlap_score": Row(id="eigenspace_overlap", options={"degenerate": "allow"}, note=_UNGUARDED),
     "aligned_cosine_similarity": Row(id="aligned_cosine"),
     "jaccard_similarity": Row(id="jaccard", options={"k": 10}, params=_TOPK),
     "second_order_cosine_similarity": Row(id="second_order_cosine", options={"k": 10}, params=_TOPK),
@@ -198,6 +210,9 @@ ROWS: dict[str, Row] = {
     "kernel_ridge": _encoder("kernel_ridge", **{"lambda": _ALPHAS}),
     "pls": _encoder("pls", dim=_option("n_components", int), n_components=_option("n_components", int)),
 }
+
+# measure of the table that a version may lack -> the one to take meanwhile
+NEAREST = {"kernel_ridge": "ridge", "pls": "ridge", "linear": "ridge"}
 
 NOT_PROVIDED: dict[str, tuple[str, str]] = {
     "imd": ("stochastic heat-kernel spectra", "rsm_norm"),
@@ -274,8 +289,12 @@ def parse(name: str) -> Alias | None:
         flags.remove("score")
         wanted = _only(wanted, name)
     options, notes = _base(row, cv, name)
+    if row.said_by and row.said_by in params:
+        notes = [note for note in notes if note != row.note]
     form = _form(row, wanted, options, name)
     _fill(row, params, flags, options, name)
+    if options.get("scale") is False:
+        notes.append(_UNSCALED)
     if repo and repo in row.repos:
         options |= row.repos[repo]
     elif repo:

@@ -64,6 +64,7 @@ def frechet_mean(
     *,
     scale: bool = True,
     max_iterations: int = 500,
+    names: Sequence[str] | None = None,
 ) -> FrechetMean:
     """Find the Frechet mean of several systems under rotations or permutations of their units.
 
@@ -79,6 +80,8 @@ def frechet_mean(
         Divide members by their Frobenius norms, as the scale-free shape distances do.
     max_iterations : int
         Of each run.
+    names : sequence of str, optional
+        What messages call the members; their places by default.
 
     Returns
     -------
@@ -107,7 +110,7 @@ def frechet_mean(
     choose(group, ("rotation", "permutation"), "group")
     if max_iterations < 1:
         raise OptionError(f"max_iterations={max_iterations}; expected at least 1")
-    members = _members(sources, group, scale)
+    members = _members(sources, names or [str(k) for k in range(len(sources))], group, scale)
     runs = [_run(members, start, group, max_iterations) for start in members]
     reached = np.array([run.losses[-1] for run in runs])
     best = int(reached.argmin())
@@ -122,12 +125,12 @@ def frechet_mean(
     )
 
 
-def _members(sources: Sequence[Array], group: str, scale: bool) -> Float64:
+def _members(sources: Sequence[Array], names: Sequence[str], group: str, scale: bool) -> Float64:
     """Stack the centred members (n_members, n_stimuli, width)."""
     if len(sources) < 2:
         raise MeasureError(f"frechet_mean: {len(sources)} members; expected at least 2")
     factors = []
-    for place, source in enumerate(sources):
+    for place, source in zip(names, sources, strict=True):
         if source.ndim != 2 or 0 in source.shape:
             raise MeasureError(f"frechet_mean: member {place} has shape {source.shape}; expected (n_stimuli, n_units)")
         if not np.isfinite(source).all():

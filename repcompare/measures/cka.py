@@ -36,6 +36,7 @@ from repcompare.measures._pairs import (
     score,
     scores,
 )
+from repcompare.measures.dependence import ALIKE, squared_distances
 
 Estimator = Literal["debiased", "biased", "stimulus_and_unit", "repeats", "rv2"]
 ESTIMATORS: dict[str, str] = {
@@ -45,11 +46,11 @@ ESTIMATORS: dict[str, str] = {
     "repeats": "noise of single trials removed through repeats",
     "rv2": "double-centred without the diagonal",
 }
-KERNELS = ("linear", "rbf")
+KERNELS = ("linear", "rbf", "laplace")
 
 
 def cka(
-    kernel: Literal["linear", "rbf"] = "linear",
+    kernel: Literal["linear", "rbf", "laplace"] = "linear",
     *,
     bandwidth: Literal["median"] | float = "median",
     bandwidth_scale: Literal["median", "absolute"] = "median",
@@ -60,11 +61,12 @@ def cka(
 
     Parameters
     ----------
-    kernel : {"linear", "rbf"}
-        Inner products, or ``exp(-d^2 / (2 sigma^2))`` of Euclidean distances d.
+    kernel : {"linear", "rbf", "laplace"}
+        Inner products; or of Euclidean distances d ``exp(-d^2 / (2 sigma^2))`` (rbf), ``exp(-d / (sqrt(2) sigma))``
+        (laplace).
     bandwidth : "median" or float
-        Sigma of the rbf kernel: the median distance, or this multiple of it (``bandwidth_scale="median"``), or this
-        very number in response units (``"absolute"``).
+        Sigma of the rbf and laplace kernels: the median distance, or this multiple of it (``bandwidth_scale="median"``),
+        or this very number in response units (``"absolute"``).
     bandwidth_scale : {"median", "absolute"}
         See ``bandwidth``.
     estimator : {"debiased", "biased", "stimulus_and_unit", "repeats", "rv2"}
@@ -89,12 +91,13 @@ def cka(
     Notes
     -----
     Linear biased CKA is the RV coefficient, and the same number as RSA with squared Euclidean distances compared by
-    ``whitened_cosine``: one finding, not two.
+    ``whitened_cosine``: one finding, not two.  As sigma grows, rbf tends to linear CKA, and laplace to the cosine of the
+    centred distance matrices: debiased to debiased distance correlation.
 
     References
     ----------
-    Robert & Escoufier 1976; Kornblith et al. 2019; Song et al. 2012 (unbiased HSIC); Szekely & Rizzo 2014 (U-centring);
-    Smilde et al. 2009 (RV2); Chun et al. 2025 (stimuli and units).
+    Robert & Escoufier 1976 (RV); Kornblith et al. 2019 (linear, rbf); Cloos et al. 2024 (laplace); Song et al. 2012
+    (unbiased HSIC); Szekely & Rizzo 2014 (U-centring); Smilde et al. 2009 (RV2); Chun et al. 2025 (stimuli and units).
 
     Examples
     --------
@@ -108,7 +111,7 @@ def cka(
     choose(estimator, ESTIMATORS, "estimator")
     choose(bandwidth_scale, ("median", "absolute"), "bandwidth_scale")
     _check_options(kernel, bandwidth, bandwidth_scale, estimator, angular)
-    absolute = kernel == "rbf" and bandwidth_scale == "absolute" and bandwidth != "median"
+    absolute = kernel != "linear" and bandwidth_scale == "absolute" and bandwidth != "median"
     lowest = {"biased": 0.0, "debiased": -1.0, "rv2": -1.0}.get(estimator, -np.inf)
     invariances = {"translation", "permutation"}
     if estimator != "stimulus_and_unit":  # which singles out the units it was given
@@ -119,12 +122,12 @@ def cka(
     def prepare(values: Array) -> KernelState:
         if estimator == "repeats":
             return _prepare_repeats(values)
-        if kernel == "rbf":
-            return from_kernel(_rbf(values, bandwidth, absolute), estimator)[0]
+        if kernel != "linear":
+            return _from_kernel(_of_distances(values, kernel, bandwidth, absolute), estimator, values)[0]
         return _prepare_linear(values, estimator)
 
     options: dict[str, Any] = {"estimator": estimator}
-    if kernel == "rbf":
+    if kernel != "linear":
         options |= {"kernel": kernel, "bandwidth": bandwidth, "bandwidth_scale": bandwidth_scale}
     undeclared = estimator in ("stimulus_and_unit", "repeats")
     return Measure(
@@ -155,14 +158,14 @@ def _state_bytes(n: int, p: int, itemsize: int, folds: int) -> int:
 
 
 def _check_options(kernel: str, bandwidth: object, scale: str, estimator: str, angular: bool) -> None:
-    if kernel == "rbf" and estimator in ("stimulus_and_unit", "repeats"):
+    if kernel != "linear" and estimator in ("stimulus_and_unit", "repeats"):
         raise OptionError(f"estimator={estimator!r} is defined for kernel='linear' only")
     if angular and estimator in ("stimulus_and_unit", "repeats"):
         raise OptionError(f"angular=True needs a score within [-1, 1]; estimator={estimator!r} may leave it")
     number = isinstance(bandwidth, (int, float)) and not isinstance(bandwidth, bool)
     if bandwidth != "median" and not (number and bandwidth > 0):  # type: ignore[operator]
         raise OptionError(f"bandwidth={bandwidth!r}; expected 'median' or a positive number")
-    if scale == "absolute" and kernel == "rbf" and bandwidth == "median":
+    if scale == "absolute" and kernel != "linear" and bandwidth == "median":
         raise OptionError("bandwidth_scale='absolute' needs a number; give bandwidth=")
 
 
@@ -174,8 +177,19 @@ def _restrictable(estimator: str, kernel: str, absolute: bool) -> bool:
 def _prepare_linear(values: Array, estimator: str) -> KernelState:
     n, p = values.shape
     wide = 2 * p >= n
-    state, own = from_kernel(gram(values), estimator) if wide else _from_factor(centre(values), estimator)
+    state, own = _from_kernel(gram(values), estimator, values) if wide else _from_factor(centre(values), estimator)
     return _scaled(state, _unit_correction(values, own)) if estimator == "stimulus_and_unit" else state
+
+
+def _from_kernel(lower: Array, estimator: str, values: Array) -> tuple[KernelState, float]:
+    """Centre and normalise a kernel; refuse one of which U-centring leaves only rounding."""
+    state, own = from_kernel(lower, estimator)
+    if estimator in U_CENTRED and state.norm <= ALIKE * input_eps(values) * float(np.linalg.norm(lower)):
+        raise MeasureError(
+            "cka: all stimuli are equally far apart (as in one-hot codes), so that nothing is left after centring; "
+            "expected distances that differ, or estimator='biased'"
+        )
+    return state, own
 
 
 def _from_factor(factor: Array, estimator: str) -> tuple[KernelState, float]:
@@ -238,13 +252,10 @@ def _prepare_repeats(values: Array) -> KernelState:
     return KernelState("repeats", n, float(np.sqrt(sigma)), pairs=pairs / np.sqrt(sigma))
 
 
-def _rbf(values: Array, bandwidth: float | str, absolute: bool) -> npt.NDArray[np.float64]:
-    """Lower triangle of exp(-d^2 / (2 sigma^2)) - 1, which centring cannot tell from the kernel itself."""
-    lower = gram(values).astype(np.float64)
-    diagonal = lower.diagonal().copy()
-    squared = np.maximum(diagonal[:, None] + diagonal[None, :] - 2 * lower, 0)
-    floor = input_eps(values) * (diagonal[:, None] + diagonal[None, :])
-    squared[squared <= 4 * floor] = 0  # equal patterns
+def _of_distances(values: Array, kernel: str, bandwidth: float | str, absolute: bool) -> npt.NDArray[np.float64]:
+    """Lower triangle of an rbf or laplace kernel minus 1, which centring cannot tell from the kernel itself."""
+    # the root of a squared distance shows rounding that its square hides: laplace works in float64 throughout
+    squared = _squared_distances(values) if kernel == "rbf" else squared_distances(values)
     if absolute:
         sigma = float(bandwidth)
     else:
@@ -252,7 +263,18 @@ def _rbf(values: Array, bandwidth: float | str, absolute: bool) -> npt.NDArray[n
         if median == 0:
             raise MeasureError("cka: the median distance is 0: most stimuli have the same response; give bandwidth=")
         sigma = median * (1.0 if bandwidth == "median" else float(bandwidth))
-    return np.expm1(-squared / (2 * sigma**2))
+    exponent = squared / (2 * sigma**2)
+    return np.expm1(-exponent if kernel == "rbf" else -np.sqrt(exponent))
+
+
+def _squared_distances(values: Array) -> npt.NDArray[np.float64]:
+    """Squared distances (n_stimuli, n_stimuli) from a Gram matrix in the precision of the input; lower triangle."""
+    lower = gram(values).astype(np.float64)
+    diagonal = lower.diagonal().copy()
+    total = diagonal[:, None] + diagonal[None, :]
+    squared = np.maximum(total - 2 * lower, 0)
+    squared[squared <= 4 * input_eps(values) * total] = 0  # equal patterns
+    return squared
 
 
 def _shared(first: KernelState, second: KernelState, full: KernelState) -> float:

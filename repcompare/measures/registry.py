@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -12,7 +13,7 @@ from typing import Any
 from repcompare.errors import MeasureError, OptionError, UnknownMeasureError, suggest
 from repcompare.measures._forms import as_distance
 from repcompare.measures._measure import Measure
-from repcompare.measures.aliases import ALIASES, parse
+from repcompare.measures.aliases import ALIASES, NEAREST, parse
 
 GROUP = "repcompare.measures"
 
@@ -77,6 +78,9 @@ def factories() -> Mapping[str, Factory]:
 def make(name: str, **options: Any) -> Measure:
     """Return the measure of this id, or of a name under which another package knows it (:mod:`.aliases`).
 
+    Our ids come first: a bare ``gulp`` is ours, ``measure/REPO/gulp`` and ``gulp-lambda=1e-3`` follow the other package.
+    ``note`` of the measure says how that differs.
+
     Raises
     ------
     UnknownMeasureError
@@ -93,12 +97,13 @@ def make(name: str, **options: Any) -> Measure:
     if alias is None:
         raise UnknownMeasureError(f"unknown measure {name!r}{suggest(name, [*known, *ALIASES])}")
     if alias.id not in known:
-        raise UnknownMeasureError(f"{name!r} is our measure {alias.id!r}, which this version does not have")
+        nearest = f"; the nearest measure is {NEAREST[alias.id]!r}" if alias.id in NEAREST else ""
+        raise UnknownMeasureError(f"{name!r} is our measure {alias.id!r}, which this version does not have{nearest}")
     given = {**alias.options, **options}
     lacking = sorted(set(given) - set(signature(known[alias.id]).parameters))
     if lacking:
         raise OptionError(f"{name!r} needs options {lacking} of {alias.id!r}, which this version does not have")
-    measure = known[alias.id](**given)
+    measure = replace(known[alias.id](**given), note=alias.note)
     return as_distance(measure, alias.form) if alias.form else measure
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import repcompare as rc
 from repcompare.errors import OptionError, UnknownMeasureError
 from repcompare.measures import aliases, registry
 from repcompare.measures._forms import as_distance
-from repcompare.measures._measure import as_outcome
+from repcompare.measures._measure import Folds, as_outcome
 from repcompare.measures.aliases import parse
 from repcompare.measures.cca import cca
 from repcompare.measures.cka import cka
@@ -81,6 +82,89 @@ CASES = {
 }
 
 
+# every name of the table of requirements, bare ids of ours behind a prefix
+NAMES = """
+cka-kernel=linear-hsic=gretton cka-kernel=linear-hsic=song cka-kernel=linear-hsic=lange
+cka-kernel=(rbf-sigma=2.0)-hsic=gretton cka-kernel=(laplace-sigma=2.0)-hsic=song measure/r/cca measure/r/cca-score
+cca-squared_score cca-cv=5folds cca-distance=one_minus_score svcca-var=0.99 svcca-dim=5 measure/netrep/svcca-var=0.9
+measure/netrep/svcca-dim=5 measure/r/svcca measure/r/pwcca procrustes-score nbs-score procrustes-distance=angular
+nbs-distance=angular orthogonal_angular_shape_metric_centered procrustes-distance=euclidean nbs-distance=euclidean
+procrustes-distance=squared_euclidean nbs-distance=squared_euclidean bures_distance
+orthogonal_procrustes_centered_and_normalized shape_metric-alpha=0.5-distance=angular
+shape_metric-alpha=1-distance=euclidean shape_metric-alpha=0-distance=squared_euclidean permutation_metric-score
+permutation_metric-distance=angular permutation_metric-distance=euclidean permutation_procrustes
+hard_correlation_match soft_correlation_match pairwisematching measure/r/gulp gulp-lambda=1e-3
+measure/r/distance_correlation linear_regression measure/r/ensd eigenspace_overlap_score aligned_cosine_similarity
+jaccard_similarity second_order_cosine_similarity mutual_knn-topk=5 cknna-topk=5 rsm_norm_difference
+measure/resi/rsm_norm_difference measure/r/magnitude_difference measure/r/uniformity_difference
+measure/r/concentricity_difference rsa-rdm=squared_euclidean-compare=cosine rsa-rdm=correlation-compare=corr
+rsa-rdm=squared_euclidean-compare=cosine_cov rsa-rdm=squared_euclidean-compare=corr_cov ridge-lambda=1-r2-cv=5folds
+"""
+TABLE = NAMES.split()
+LATER = {  # of measures or methods that a version may lack: the error names the nearest
+    "pls-dim=3-cv=5folds": "the nearest measure is 'ridge'",
+    "kernel_ridge-lambda=1-cv=5folds": "the nearest measure is 'ridge'",
+    "linear_regression-r2-cv=5folds": "the nearest measure is 'ridge'",
+    "rsa-rdm=correlation-compare=tau_a": "method='kendall_tau_a'",
+    "rsa-rdm=correlation-compare=tau_b": "method='kendall_tau_b'",
+    "rsa-rdm=correlation-compare=kendall": "method='kendall_tau_b'",
+}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_every_row_of_the_table_gives_a_number(name):
+    rng = np.random.default_rng(0)
+    latent = rng.normal(size=(60, 3))
+    x, y = (latent @ rng.normal(size=(3, 7)) + rng.normal(size=(60, 7)) for _ in range(2))
+    measure = registry.make(name)
+    order = rng.permutation(60)
+    splits = tuple((np.setdiff1d(order, part), np.sort(part)) for part in np.array_split(order, 5))
+    drawn = Folds(splits, 60) if measure.fitted else None
+    states = measure.prepared(x, drawn), measure.prepared(y, drawn, side="target")
+    found = as_outcome(measure.compare(*states)).score
+    assert measure.score_range[0] - 1e-12 <= found <= measure.score_range[1] + 1e-12
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_what_a_version_may_lack_is_made_or_named(name):
+    try:
+        assert registry.make(name).name == parse(name).id
+    except OptionError as error:
+        assert LATER[name] in str(error)
+
+
+def test_bare_names_are_ours_and_prefixed_ones_are_theirs():
+    x, y = data()
+    ours, theirs, root = (
+        score(registry.make(name), x, y) for name in ("gulp", "measure/sim_metric/gulp", "gulp-distance=euclidean")
+    )
+    assert theirs == pytest.approx(ours**2, rel=1e-12)
+    assert root == pytest.approx(ours, rel=1e-12)
+    assert registry.make("gulp").is_metric
+    assert not registry.make("measure/sim_metric/gulp").is_metric
+    assert registry.make("cka").options["estimator"] == "debiased"
+    assert registry.make("measure/x/cka").options["estimator"] == "biased"
+
+
+def test_notes_reach_the_user():
+    names = [f"s{i}" for i in range(30)]
+    sources = {name: rc.representation(v, stimulus=names) for name, v in zip("xy", data(), strict=True)}
+    asked = ["linear_cka", "cka", "cka-kernel=linear-hsic=song", "measure/sim_metric/gulp"]
+    scores = rc.compare(sources["x"], sources["y"], measures=asked, progress=False)
+    said = [line for line in scores.attrs["warnings"] if line.startswith("alias:")]
+    assert said == [
+        f"alias: linear_cka: {parse('linear_cka').note}",
+        f"alias: measure/sim_metric/gulp: {parse('measure/sim_metric/gulp').note}",
+    ]
+    assert "ours is debiased" in said[0]
+    assert "no metric" in said[1]
+    assert "prefix measure/sim_metric is ignored" in said[1]
+    square = rc.similarity_matrix(sources, measure="procrustes-distance=euclidean", progress=False)
+    assert any("response units" in line for line in square.attrs["warnings"])
+    assert registry.make("linear_cka-distance=angular").note == parse("linear_cka").note
+    assert registry.make("cka").note == ""
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_table(name):
     found = parse(name)
@@ -112,6 +196,10 @@ def test_options_of_the_user_come_last():
 
 def test_notes_name_the_convention():
     assert "ours is debiased" in parse("cka").note
+    assert parse("cka-hsic=song").note == ""
+    assert parse("measure/sim_metric/cka-hsic=song").note == "the prefix measure/sim_metric is ignored"
+    assert "unit of measurement" in parse("shape_metric-alpha=0.5-distance=angular").note
+    assert "response units" in parse("bures_distance").note
     assert "held out by default" in parse("measure/sim_metric/cca").note
     assert "prefix measure/sim_metric is ignored" in parse("measure/sim_metric/cca").note
     assert parse("measure/netrep/svcca-dim=3").note == ""
@@ -165,7 +253,7 @@ def test_what_is_not_provided_names_the_nearest(name, nearest):
         ("svcca-dim=ten", "dim='ten' is not a number"),
         ("cka-hsic=unbiased", "has no counterpart; known: gretton, song, lange"),
         ("cka-score-distance=angular", "asks for the score and for a distance"),
-        ("cka-kernel=laplace-hsic=song", "kernel='laplace'"),
+        ("cka-kernel=laplacian-hsic=song", "kernel='laplacian' has no counterpart; did you mean 'laplace'"),
         ("ensd-distance=angular", "needs a cosine"),
     ],
 )

@@ -93,6 +93,8 @@ def test_errors():
         frechet_mean([x, np.where(x > 1, np.nan, x)])
     with pytest.raises(MeasureError, match="member 1: the representation has no variance"):
         frechet_mean([x, np.ones((10, 2))])
+    with pytest.raises(MeasureError, match="member V4: the representation has no variance"):
+        frechet_mean([x, np.ones((10, 2))], names=["V1", "V4"])
     with pytest.raises(MeasureError, match="member 0 has shape"):
         frechet_mean([x[0], x])
     with pytest.raises(OptionError, match="did you mean 'rotation'"):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from repcompare.errors import MeasureError, OptionError
 from repcompare.measures.cka import cka
+from repcompare.measures.dependence import distance_correlation
 from repcompare.measures.rsa import rsa
 from tests import naive
 
@@ -35,18 +36,39 @@ def test_linear_equals_the_oracle_by_every_route(estimator, shape):
 
 @pytest.mark.parametrize("estimator", HSIC)
 @pytest.mark.parametrize("multiple", ["median", 0.5])
-def test_rbf_equals_the_oracle(estimator, multiple):
+@pytest.mark.parametrize("kernel", ["rbf", "laplace"])
+def test_kernels_of_distances_equal_the_oracle(kernel, estimator, multiple):
     x, y = systems()
     factor = 1.0 if multiple == "median" else multiple
     sigmas = {"sigma_x": factor * naive.median_distance(x), "sigma_y": factor * naive.median_distance(y)}
-    found = score(cka("rbf", bandwidth=multiple, estimator=estimator), x, y)
-    assert found == pytest.approx(naive.cka(x, y, HSIC[estimator], "rbf", **sigmas), abs=1e-12)
+    found = score(cka(kernel, bandwidth=multiple, estimator=estimator), x, y)
+    assert found == pytest.approx(naive.cka(x, y, HSIC[estimator], kernel, **sigmas), abs=1e-12)
 
 
-def test_rbf_with_an_absolute_bandwidth():
+@pytest.mark.parametrize("kernel", ["rbf", "laplace"])
+def test_an_absolute_bandwidth(kernel):
     x, y = systems()
-    found = score(cka("rbf", bandwidth=2.5, bandwidth_scale="absolute"), x, y)
-    assert found == pytest.approx(naive.cka(x, y, naive.hsic_song, "rbf", 2.5, 2.5), abs=1e-12)
+    found = score(cka(kernel, bandwidth=2.5, bandwidth_scale="absolute"), x, y)
+    assert found == pytest.approx(naive.cka(x, y, naive.hsic_song, kernel, 2.5, 2.5), abs=1e-12)
+
+
+def test_a_wide_laplace_kernel_is_distance_correlation():
+    """exp(-d / s) - 1 tends to -d / s: the error falls with 1 / s."""
+    x, y = systems()
+    limit = score(distance_correlation(), x, y)
+    gaps = [abs(score(cka("laplace", bandwidth=s), x, y) - limit) for s in (100.0, 1000.0)]
+    assert 0 < gaps[1] < 1e-3
+    assert gaps[0] / gaps[1] == pytest.approx(10, rel=0.05)
+
+
+def test_a_laplace_kernel_of_float32_keeps_its_digits():
+    """The root of a squared distance shows the rounding that a product in float32 leaves in it."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(30, 50)) + 1e3 * rng.normal(size=50)
+    x[1] = x[0] + 1e-2 * rng.normal(size=50)  # two stimuli that lie close
+    narrow, y = x.astype(np.float32), systems(30)[1]
+    wide = narrow.astype(np.float64)
+    assert score(cka("laplace"), narrow, y) == pytest.approx(score(cka("laplace"), wide, y), abs=1e-12)
 
 
 @pytest.mark.parametrize("estimator", ["biased", "debiased"])
@@ -227,6 +249,10 @@ def test_errors():
         score(cka(), x, y[:10])
     with pytest.raises(MeasureError, match="needs at least 2 repeats; found 1"):
         cka(estimator="repeats").prepared(x[None])
+    for kernel in ("linear", "rbf", "laplace"):
+        with pytest.raises(MeasureError, match="equally far apart"):
+            score(cka(kernel), np.eye(14), y)
+        assert 0 <= score(cka(kernel, estimator="biased"), np.eye(14), y) <= 1
     noise = np.linalg.qr(np.random.default_rng(0).normal(size=(60, 20)))[0]  # no two units share anything
     with pytest.raises(MeasureError, match="no shared signal between units"):
         cka(estimator="stimulus_and_unit").prepared(noise)
