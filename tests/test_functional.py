@@ -104,7 +104,7 @@ class TestRdm:
         ds = rc.representation(x, stimulus=NAMES[::-1])
         square = rc.rdm(ds, distance="euclidean", condensed=False)
         assert square.stimulus.values.tolist() == NAMES[::-1]
-        assert square.rdm.sel(stimulus="s29", stimulus_b="s28").item() == pytest.approx(
+        assert square.dissimilarity.sel(stimulus="s29", stimulus_b="s28").item() == pytest.approx(
             np.sqrt(np.mean((x[0] - x[1]) ** 2)), abs=1e-12
         )
         condensed = rc.rdm(ds)
@@ -119,7 +119,7 @@ class TestRdm:
             stimulus_id=NAMES * 2,
             repeat=[0] * 30 + [1] * 30,
         )
-        np.testing.assert_allclose(rc.rdm(trials).rdm, rc.rdm(x), atol=1e-12)
+        np.testing.assert_allclose(rc.rdm(trials).dissimilarity, rc.rdm(x), atol=1e-12)
 
     def test_compare(self, pair):
         x, y = (rc.representation(v, stimulus=NAMES) for v in pair)

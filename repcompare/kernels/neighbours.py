@@ -74,54 +74,90 @@ def merge_lists(a, b, rows, columns):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def intersect_lists(a, x, b, y, out):  # type: ignore[no-untyped-def]
-    """Keep what rows of ``a`` and ``b`` (n, k) share; return starts (n + 1,), and columns, and fill values.
+def tally_shared(a, b, worth, same, out):  # type: ignore[no-untyped-def]
+    """Add up over stimuli what ``worth`` (k + 1,) says of the number of shared neighbours.
 
-    ``x`` and ``y`` (n, k) are the values of the entries of ``a`` and ``b``; those of shared entries go to ``out``
-    (2, n k).  Columns of row i are ``columns[starts[i] : starts[i + 1]]``, ascending.
+    For all pairs of lists ``a`` (l, n, k) and ``b`` (m, n, k); sums go to ``out`` (l, m), where ``same`` only above its
+    diagonal and on it.  The list of each stimulus is marked once for all of ``b``: no branches that depend on the data.
     """
-    n, k = a.shape
-    starts = np.zeros(n + 1, np.int64)
-    columns = np.empty(n * k, a.dtype)
-    place = 0
+    n, k = a.shape[1], a.shape[2]
+    marked = np.full(n, -1, np.int64)
     for i in range(n):
-        u = v = 0
-        while u < k and v < k:
-            if a[i, u] == b[i, v]:
-                columns[place] = a[i, u]
-                out[0, place] = x[i, u]
-                out[1, place] = y[i, v]
-                place += 1
-                u += 1
-                v += 1
-            elif a[i, u] < b[i, v]:
-                u += 1
-            else:
-                v += 1
-        starts[i + 1] = place
-    return starts, columns[:place]
+        for s in range(a.shape[0]):
+            mark = i * a.shape[0] + s
+            for u in range(k):
+                marked[a[s, i, u]] = mark
+            for t in range(s if same else 0, b.shape[0]):
+                shared = 0
+                for v in range(k):
+                    shared += marked[b[t, i, v]] == mark
+                out[s, t] += worth[shared]
 
 
 @njit(cache=True, nogil=True)
-def directed_hsic(starts, columns, x, y):  # type: ignore[no-untyped-def]
-    """Symmetrised unbiased HSIC of two sparse matrices A, B (n, n) that share rows ``starts`` and ``columns``, no diagonal.
+def tally_cosines(a, x, b, y, same, out):  # type: ignore[no-untyped-def]
+    """Add the cosines of ``x`` (l, w, n) and ``y`` (m, w, n) over the unions of ``a`` (l, w, k) and ``b`` (m, w, k).
+
+    Sums over the w stimuli go to ``out`` (l, m), where ``same`` to its upper triangle only.  Returns the smallest squared
+    length of either vector over a union.
+    """
+    n, k = x.shape[2], a.shape[2]
+    marked = np.full(n, -1, np.int64)
+    least = np.inf
+    for i in range(a.shape[1]):
+        for s in range(a.shape[0]):
+            mark = i * a.shape[0] + s
+            for u in range(k):
+                marked[a[s, i, u]] = mark
+            for t in range(s if same else 0, b.shape[0]):
+                dot = own = other = 0.0
+                for e in range(2 * k):
+                    j = a[s, i, e] if e < k else b[t, i, e - k]
+                    if e < k or marked[j] != mark:
+                        p, q = x[s, i, j], y[t, i, j]
+                        dot += p * q
+                        own += p * p
+                        other += q * q
+                least = min(least, own, other)
+                if own > 0 and other > 0:
+                    out[s, t] += min(1.0, max(-1.0, dot / np.sqrt(own * other)))
+    return least
+
+
+@njit(cache=True, nogil=True)
+def find_back(lists, back):  # type: ignore[no-untyped-def]
+    """Write to ``back`` (n, k) where i stands in the list of its neighbour ``lists[i, u]``, -1 where it does not."""
+    n, k = lists.shape
+    for i in range(n):
+        for u in range(k):
+            row = lists[lists[i, u]]
+            place = np.searchsorted(row, i)
+            back[i, u] = place if place < k and row[place] == i else -1
+
+
+@njit(cache=True, nogil=True)
+def shared_hsic(a, x, back, b, y, back_b):  # type: ignore[no-untyped-def]
+    """Symmetrised unbiased HSIC of the matrices A, B (n, n) with the values ``x``, ``y`` (n, k) where lists share an entry.
 
     sum A_ij B_ji + sum A sum B / ((n - 1)(n - 2)) - (cs(A) rs(B) + cs(B) rs(A)) / (n - 2), cs and rs column and row sums;
-    ``x`` and ``y`` are the entries of A and B.
+    ``a`` and ``b`` (n, k) are the lists, ascending; with ``back`` and ``back_b`` (n, k) of :func:`find_back` the entry that
+    mirrors another is found without a search.
     """
-    n = len(starts) - 1
+    n, k = a.shape
     sums = np.zeros((4, n))
     trace = 0.0
     for i in range(n):
-        for e in range(starts[i], starts[i + 1]):
-            j = columns[e]
-            sums[0, i] += x[e]
-            sums[1, j] += x[e]
-            sums[2, i] += y[e]
-            sums[3, j] += y[e]
-            back = starts[j] + np.searchsorted(columns[starts[j] : starts[j + 1]], i)
-            if back < starts[j + 1] and columns[back] == i:
-                trace += x[e] * y[back]
+        u = v = 0
+        while u < k and v < k:
+            j = a[i, u]
+            if j == b[i, v]:
+                sums[0, i] += x[i, u]
+                sums[1, j] += x[i, u]
+                sums[2, i] += y[i, v]
+                sums[3, j] += y[i, v]
+                if back[i, u] >= 0 and back_b[i, v] >= 0:
+                    trace += x[i, u] * y[j, back_b[i, v]]
+            u, v = u + (j <= b[i, v]), v + (b[i, v] <= j)
     total = sums[0].sum() * sums[2].sum() / ((n - 1) * (n - 2))
     crossed = (sums[1] * sums[2]).sum() + (sums[3] * sums[0]).sum()
     return trace + total - crossed / (n - 2)

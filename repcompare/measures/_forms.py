@@ -49,12 +49,13 @@ def as_distance(measure: Measure, form: str) -> Measure:
 
     def compare(x: Any, y: Any) -> Outcome:
         found = as_outcome(measure.compare(x, y))
-        details = dict(found.details)
-        null = details.pop("null_mean", None)
-        if null is not None and form == "one_minus_score":
-            details["null_mean"] = 1 - null
         folds = None if found.fold_scores is None else function(found.fold_scores)
-        return replace(found, score=float(function(found.score)), fold_scores=folds, unit_scores=None, details=details)
+        score = float(function(found.score))
+        return replace(_turned(found, form), score=score, fold_scores=folds, unit_scores=None)
+
+    def annotate(x: Any, y: Any) -> Outcome:
+        assert measure.annotate is not None
+        return _turned(measure.annotate(x, y), form)
 
     def compare_many(xs: Sequence[Any], ys: Sequence[Any]) -> npt.NDArray[np.float64]:
         assert many is not None
@@ -65,6 +66,7 @@ def as_distance(measure: Measure, form: str) -> Measure:
         options={**measure.options, "distance": form},
         compare=compare,
         compare_many=compare_many if many else None,
+        annotate=annotate if measure.annotate else None,
         kind="distance",
         is_metric=_is_metric(measure, form),
         score_range=(min(ends), max(ends)),
@@ -73,6 +75,15 @@ def as_distance(measure: Measure, form: str) -> Measure:
         ceiling=None,
         shared=None,
     )
+
+
+def _turned(found: Outcome, form: str) -> Outcome:
+    """Moments under permuted stimuli of the distance, where they follow from those of the similarity."""
+    details = dict(found.details)
+    null, spread = details.pop("null_mean", None), details.pop("null_sd", None)
+    if null is not None and form == "one_minus_score":
+        details |= {"null_mean": 1 - null} | ({} if spread is None else {"null_sd": spread})
+    return replace(found, details=details)
 
 
 def _angle(score: Any) -> Any:

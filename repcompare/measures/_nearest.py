@@ -92,6 +92,8 @@ class NeighbourState:
         For messages.
     norm : float
         ``cknna``: root of the self-term.
+    back : ndarray of int, shape (n_stimuli, k), optional
+        ``cknna``: where a stimulus stands in the list of each of its neighbours, -1 where it does not.
     """
 
     lists: npt.NDArray[np.int32]
@@ -100,6 +102,7 @@ class NeighbourState:
     tied: int
     measure: str
     norm: float = 1.0
+    back: npt.NDArray[np.int32] | None = None
 
 
 def patterns_of(values: Array, metric: Metric, what: str) -> Patterns:

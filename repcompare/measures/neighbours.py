@@ -5,8 +5,7 @@ A source becomes, once, the lists of the k nearest neighbours of every stimulus;
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,25 +14,16 @@ import scipy.linalg
 from scipy import stats
 
 from repcompare.errors import MeasureError, OptionError, choose
-from repcompare.kernels.neighbours import count_shared, directed_hsic, intersect_lists, merge_lists
 from repcompare.measures._linalg import input_eps, require_variance, thin_factor
+from repcompare.measures._lists import Overlap, centred_alignment, second_order, second_order_many, ties, with_norm
 from repcompare.measures._measure import Array, Index, Measure, Outcome
-from repcompare.measures._nearest import (
-    Metric,
-    NeighbourState,
-    check_pair,
-    find_neighbours,
-    pattern_lengths,
-    patterns_of,
-    tie_report,
-)
+from repcompare.measures._nearest import Metric, NeighbourState, find_neighbours, pattern_lengths, patterns_of
 
 Float64 = npt.NDArray[np.float64]
 NEIGHBOURS: dict[str, frozenset[str]] = {
     "cosine": frozenset({"rotation", "scaling", "permutation", "pattern_scaling", "duplication"}),
     "euclidean": frozenset({"rotation", "scaling", "permutation", "translation", "duplication"}),
 }
-ORTHOGONAL = 1e-26  # sums of squared cosines below this are rounding of 0
 
 
 def mutual_knn(k: int = 10, *, neighbours: Metric = "cosine", chance_corrected: bool = False) -> Measure:
@@ -74,20 +64,15 @@ def mutual_knn(k: int = 10, *, neighbours: Metric = "cosine", chance_corrected: 
     >>> measure.compare(measure.prepare(x), measure.prepare(2 * x)).score
     1.0
     """
-
-    def value(shared: Float64, n: int) -> float:
-        overlap = float(shared.mean()) / k
-        chance = k / (n - 1)
-        return (overlap - chance) / (1 - chance) if chance_corrected else overlap
-
-    def null(n: int) -> float:
-        return 0.0 if chance_corrected else k / (n - 1)
-
+    _check_options(k, neighbours)
+    overlap = Overlap(np.arange(k + 1) / k, lambda n: k / (n - 1), chance_corrected)
     return _knn_measure(
         "mutual_knn",
         {"k": k, "neighbours": neighbours} | ({"chance_corrected": True} if chance_corrected else {}),
-        compare=_shared_score(value, null),
-        score_range=(-1.0 / max(k, 1) if chance_corrected else 0.0, 1.0),
+        compare=overlap.compare,
+        compare_many=overlap.compare_many,
+        annotate=overlap.annotate,
+        score_range=(-1.0 / k if chance_corrected else 0.0, 1.0),
         reference="huh2024",
     )
 
@@ -124,16 +109,17 @@ def jaccard(k: int = 10, *, neighbours: Metric = "cosine") -> Measure:
     >>> measure.compare(measure.prepare(x), measure.prepare(2 * x)).score
     1.0
     """
-
-    def value(shared: Float64, n: int) -> float:
-        return float((shared / (2 * k - shared)).mean())
-
-    def null(n: int) -> float:
-        h = np.arange(k + 1)
-        return float(stats.hypergeom(n - 1, k, k).pmf(h) @ (h / (2 * k - h)))
-
+    _check_options(k, neighbours)
+    h = np.arange(k + 1)
+    worth = h / (2 * k - h)
+    overlap = Overlap(worth, lambda n: float(stats.hypergeom(n - 1, k, k).pmf(h) @ worth))
     return _knn_measure(
-        "jaccard", {"k": k, "neighbours": neighbours}, compare=_shared_score(value, null), reference="wang2020"
+        "jaccard",
+        {"k": k, "neighbours": neighbours},
+        compare=overlap.compare,
+        compare_many=overlap.compare_many,
+        annotate=overlap.annotate,
+        reference="wang2020",
     )
 
 
@@ -170,7 +156,13 @@ def second_order_cosine(k: int = 10) -> Measure:
     1.0
     """
     return _knn_measure(
-        "second_order_cosine", {"k": k}, compare=_second_order, score_range=(-1.0, 1.0), reference="hamilton2016"
+        "second_order_cosine",
+        {"k": k},
+        compare=second_order,
+        compare_many=second_order_many,
+        annotate=ties,
+        score_range=(-1.0, 1.0),
+        reference="hamilton2016",
     )
 
 
@@ -216,23 +208,29 @@ def cknna(k: int = 10) -> Measure:
     if isinstance(k, int) and k < 2:
         raise OptionError(f"k={k!r}; cknna needs at least 2 neighbours")
     return _knn_measure(
-        "cknna", {"k": k}, compare=_cknna, score_range=(-np.inf, np.inf), reference="huh2024", fewest=max(4, k + 1)
+        "cknna",
+        {"k": k},
+        compare=centred_alignment,
+        score_range=(-np.inf, np.inf),
+        reference="huh2024",
+        fewest=max(4, k + 1),
     )
 
 
-Pair = Callable[[NeighbourState, NeighbourState], "float | Outcome"]
-
-
-def _knn_measure(name: str, options: dict[str, Any], *, compare: Pair, **declared: Any) -> Measure:
-    """Assemble a measure of neighbour lists."""
-    k, metric = options["k"], options.get("neighbours", "cosine")
-    choose(metric, NEIGHBOURS, "neighbours")
+def _check_options(k: object, neighbours: str) -> None:
+    choose(neighbours, NEIGHBOURS, "neighbours")
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise OptionError(f"k={k!r}; expected a whole number of neighbours, at least 1")
+
+
+def _knn_measure(name: str, options: dict[str, Any], **declared: Any) -> Measure:
+    """Assemble a measure of neighbour lists."""
+    k, metric = options["k"], options.get("neighbours", "cosine")
+    _check_options(k, metric)
     fewest = declared.pop("fewest", k + 2)
 
     def finish(state: NeighbourState) -> NeighbourState:
-        return _with_norm(state) if name == "cknna" else state
+        return with_norm(state) if name == "cknna" else state
 
     def prepare(values: Array) -> NeighbourState:
         return finish(find_neighbours(patterns_of(values, metric, name), int(k), metric, name))
@@ -246,7 +244,6 @@ def _knn_measure(name: str, options: dict[str, Any], *, compare: Pair, **declare
         name=name,
         options=options,
         prepare=prepare,
-        compare=compare,
         restrict=restrict,
         kind="similarity",
         invariant_to=NEIGHBOURS[metric],
@@ -254,56 +251,6 @@ def _knn_measure(name: str, options: dict[str, Any], *, compare: Pair, **declare
         state_bytes=lambda n, p, itemsize, folds: 8 * n * min(n, p) + 12 * n * int(k),
         **{"score_range": (0.0, 1.0)} | declared,
     )
-
-
-def _shared_score(value: Callable[[Float64, int], float], null: Callable[[int], float]) -> Pair:
-    """Turn the numbers of shared neighbours into a score with its mean under permuted stimuli."""
-
-    def compare(x: NeighbourState, y: NeighbourState) -> Outcome:
-        n = check_pair(x, y)
-        shared = np.empty(n)
-        count_shared(x.lists, y.lists, shared)
-        return Outcome(score=value(shared, n), details={"null_mean": null(n)}, **tie_report(x, y))
-
-    return compare
-
-
-def _second_order(x: NeighbourState, y: NeighbourState) -> Outcome:
-    n = check_pair(x, y)
-    i, j = np.empty((2, 2 * x.lists.size), dtype=np.intp)
-    size = merge_lists(x.lists, y.lists, i, j)
-    a, b = (state.patterns.cosines(i[:size], j[:size]) for state in (x, y))
-    dot, own, other = (np.bincount(i[:size], weights=w, minlength=n) for w in (a * b, a * a, b * b))
-    lone = [int(row) for row in np.flatnonzero((own < ORTHOGONAL) | (other < ORTHOGONAL))]
-    if lone:
-        raise MeasureError(
-            f"{x.measure}: {len(lone)} stimuli are orthogonal to all their neighbours (first: row {lone[0]}); "
-            "expected cosines that are not 0; raise k=, or drop these stimuli",
-            rows=lone,
-        )
-    return Outcome(score=float(np.clip(dot / np.sqrt(own * other), -1, 1).mean()), **tie_report(x, y))
-
-
-def _hsic(x: NeighbourState, y: NeighbourState) -> float:
-    out = np.empty((2, x.lists.size))
-    starts, columns = intersect_lists(x.lists, x.values, y.lists, y.values, out)
-    return float(directed_hsic(starts, columns, out[0], out[1]))
-
-
-def _with_norm(state: NeighbourState) -> NeighbourState:
-    own = _hsic(state, state)
-    if own <= 1e-11 * float(np.square(state.values).sum()) + ORTHOGONAL * state.values.size:
-        raise MeasureError(
-            f"cknna: the self-term {own:.3g} is not positive: with k={state.lists.shape[1]} of {len(state.lists)} "
-            "stimuli nothing is left after centring; expected another k=, more stimuli, or patterns without a shared "
-            "offset"
-        )
-    return replace(state, norm=float(np.sqrt(own)))
-
-
-def _cknna(x: NeighbourState, y: NeighbourState) -> Outcome:
-    check_pair(x, y)
-    return Outcome(score=_hsic(x, y) / (x.norm * y.norm), **tie_report(x, y))
 
 
 @dataclass(frozen=True)

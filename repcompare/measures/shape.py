@@ -2,56 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
-import scipy.linalg
 
-from repcompare.errors import MeasureError, OptionError, choose
+from repcompare.errors import OptionError, choose
 from repcompare.measures._coupling import Form
-from repcompare.measures._linalg import (
-    Float64,
-    angle,
-    bounded_cosine,
-    centre64,
-    fold_parts,
-    require_variance,
-    thin_factor,
-)
+from repcompare.measures._linalg import Float64, fold_parts
 from repcompare.measures._measure import Array, Folds, Index, Measure, Outcome
-from repcompare.measures._nuclear import Noise, narrow_factor, overlap_norm, same_rows
+from repcompare.measures._nuclear import Noise, narrow_factor, same_rows
+from repcompare.measures._rotations import (
+    HeldOutShape,
+    ShapeState,
+    all_pairs,
+    angular,
+    bures,
+    chord,
+    fold_score,
+    guard,
+    held_out_shape,
+    netrep_shape,
+    prepare_shape,
+    restrict_shape,
+    similarity,
+    truncated_outcome,
+    truncation,
+    whitened,
+)
+from repcompare.measures._truncate import check_tol
 
 SCORES = ("angular", "euclidean", "similarity")
 GROUPS = ("rotation", "permutation", "soft")
-NETREP_FLOOR = 1e-7  # of the eigenvalues of Xc'Xc, in its units
-CROWDED = 0.1  # share of rank in stimuli above which whitened directions are unstable
 
 
-@dataclass(frozen=True)
-class ShapeState:
-    """A prepared source: ``factor`` F (n_stimuli, at most n_stimuli), its Frobenius norm, and what restriction needs.
-
-    With ``stretch`` (rank,) the factor is U diag(d); times ``stretch`` it is U S again.
-    """
-
-    factor: Float64
-    norm: float
-    stretch: Float64 | None = None
-    noise: Noise | None = None
-
-
-@dataclass(frozen=True)
-class HeldOutShape:
-    """One fold of one source: training rows (n_train, rank) and test rows (n_test, rank) in the same coordinates."""
-
-    train: Float64
-    test: Float64
-
-
-def procrustes(score: Literal["angular", "euclidean", "similarity"] = "angular", *, scale: bool = True) -> Measure:
+def procrustes(
+    score: Literal["angular", "euclidean", "similarity"] = "angular",
+    *,
+    scale: bool = True,
+    tol: float | None = None,
+) -> Measure:
     """Orthogonal Procrustes: the distance that is left after the best rotation.
 
     Parameters
@@ -62,16 +54,21 @@ def procrustes(score: Literal["angular", "euclidean", "similarity"] = "angular",
         ``scale=False`` sqrt(|Xc|^2 + |Yc|^2 - 2 |Xc'Yc|_*) in response units.
     scale : bool
         Divide by the Frobenius norm after centring.
+    tol : float, optional
+        Keep the fewest principal components of each system that leave NBS certain within ``tol``, in (0, 1): pairs of
+        systems with steep spectra then cost a fraction.  All components by default.
 
     Returns
     -------
     Measure
         Symmetric; the distances are metrics.  Invariant to rotation and translation, with ``scale`` also to scaling.
+        With ``tol`` the score is that of the truncated systems; ``details["similarity_bound"]`` is the largest error of
+        NBS that this can make, (|X_rest| |Y| + |X_k| |Y_rest|) / (|X| |Y|), and a note tells it.
 
     Raises
     ------
     OptionError
-        ``scale=False`` with a score other than ``"euclidean"``.
+        ``scale=False`` with a score other than ``"euclidean"``, or ``tol`` outside (0, 1).
 
     References
     ----------
@@ -89,16 +86,18 @@ def procrustes(score: Literal["angular", "euclidean", "similarity"] = "angular",
     choose(score, SCORES, "score")
     if not scale and score != "euclidean":
         raise OptionError(f"scale=False goes with score='euclidean' only; score={score!r} is scale-free by definition")
-    compare = {"similarity": _similarity, "angular": _angular}.get(score, _chord if scale else _bures)
+    check_tol(tol)
+    pair = {"similarity": similarity, "angular": angular}.get(score, chord if scale else bures)
     highest = {"similarity": 1.0, "angular": np.pi / 2, "euclidean": np.sqrt(2.0) if scale else np.inf}[score]
     always = {"rotation", "translation", "permutation"}
     return Measure(
         name="procrustes",
-        options={"score": score} | ({} if scale else {"scale": False}),
-        prepare=_prepare,
-        compare=compare,
-        compare_many=_all_pairs(compare, float(score == "similarity")),
-        restrict=_restrict,
+        options={"score": score} | ({} if scale else {"scale": False}) | ({"tol": tol} if tol else {}),
+        prepare=partial(prepare_shape, tol=tol),
+        compare=partial(truncated_outcome, pair=pair) if tol else pair,
+        compare_many=all_pairs(pair, float(score == "similarity")),
+        annotate=truncation if tol else None,
+        restrict=partial(restrict_shape, tol=tol),
         kind="similarity" if score == "similarity" else "distance",
         is_metric=score != "similarity",
         score_range=(0.0, float(highest)),
@@ -178,62 +177,109 @@ def shape_distance(
         raise OptionError("convention='netrep' has no held-out form; use convention='repcompare'")
     options |= {"convention": convention} if convention != "repcompare" else {}
     options |= {"degenerate": degenerate} if degenerate != "raise" else {}
-    return _rotated(float(alpha), score, options, guarded=alpha == 0 and degenerate == "raise")
+    guarded = alpha == 0 and degenerate == "raise"
+    return Rotated(float(alpha), score, held_out, convention == "netrep", guarded).measure(options)
 
 
-def _rotated(alpha: float, score: str, options: dict[str, Any], guarded: bool) -> Measure:
-    """Shape distance over rotations."""
-    held_out, netrep = options["held_out"], "convention" in options
-    raw = netrep and score == "euclidean"
-    pair = {"similarity": _similarity, "angular": _angular}.get(score, _bures if raw else _chord)
-    similar = score == "similarity"
+@dataclass(frozen=True)
+class Rotated:
+    """Shape distance over rotations.
 
-    def prepare(values: Array) -> ShapeState:
-        if netrep:
-            return _netrep(values, alpha)
-        return _prepare(values) if alpha == 1 else _whitened(narrow_factor(values), alpha, Noise.of(values))
+    Attributes
+    ----------
+    alpha : float
+    score : str
+    held_out, netrep : bool
+        Its held-out form, or the convention of netrep.
+    guarded : bool
+        Raise where column spaces fill the stimuli.
+    """
 
-    def restrict(state: ShapeState, rows: Index) -> ShapeState:
-        if state.stretch is None or state.noise is None:
-            return _restrict(state, rows)
-        return _whitened(narrow_factor((state.factor * state.stretch)[rows]), alpha, state.noise)
+    alpha: float
+    score: str
+    held_out: bool
+    netrep: bool
+    guarded: bool
 
-    def prepare_held_out(values: Array, folds: Folds) -> tuple[HeldOutShape, ...]:
-        noise = Noise.of(values)
-        return tuple(_held_out(train, test, alpha, noise) for train, test in fold_parts(values, folds))
+    @property
+    def raw(self) -> bool:
+        """Whether scores are in response units."""
+        return self.netrep and self.score == "euclidean"
 
-    def compare(x: ShapeState, y: ShapeState) -> Outcome:
+    def pair(self, x: ShapeState, y: ShapeState) -> float:
+        """Score of two states."""
         same_rows(x.factor, y.factor, "shape_distance")
-        ranks = x.factor.shape[1], y.factor.shape[1]
-        notes = () if alpha == 1 or netrep else _guard(len(x.factor), ranks, guarded)
-        return Outcome(score=pair(x, y), notes=notes)
+        return {"similarity": similarity, "angular": angular}.get(self.score, bures if self.raw else chord)(x, y)
 
-    def compare_held_out(x: tuple[HeldOutShape, ...], y: tuple[HeldOutShape, ...]) -> Outcome:
+    def prepare(self, values: Array) -> ShapeState:
+        """Partly whitened factor of the responses (n_stimuli, n_units)."""
+        if self.netrep:
+            return netrep_shape(values, self.alpha)
+        if self.alpha == 1:
+            return prepare_shape(values)
+        return whitened(narrow_factor(values), self.alpha, Noise.of(values))
+
+    def restrict(self, state: ShapeState, rows: Index) -> ShapeState:
+        """State of some stimuli."""
+        if state.stretch is None or state.noise is None:
+            return restrict_shape(state, rows)
+        return whitened(narrow_factor((state.factor * state.stretch)[rows]), self.alpha, state.noise)
+
+    def annotate(self, x: ShapeState, y: ShapeState) -> Outcome:
+        """What stands beside a score; raises where column spaces fill the stimuli."""
+        same_rows(x.factor, y.factor, "shape_distance")
+        if self.alpha == 1 or self.netrep:
+            return Outcome(score=np.nan)
+        ranks = x.factor.shape[1], y.factor.shape[1]
+        return Outcome(score=np.nan, notes=guard(len(x.factor), ranks, self.guarded))
+
+    def compare(self, x: ShapeState, y: ShapeState) -> Outcome:
+        """Score and what stands beside it."""
+        return replace(self.annotate(x, y), score=self.pair(x, y))
+
+    def compare_many(self, xs: Sequence[ShapeState], ys: Sequence[ShapeState]) -> Float64:
+        """Scores of all pairs, each computed once."""
+        for x in xs:
+            for y in ys:
+                self.annotate(x, y)  # raises, even for a system and itself
+        return all_pairs(self.pair, float(self.score == "similarity"))(xs, ys)
+
+    def prepare_held_out(self, values: Array, folds: Folds) -> tuple[HeldOutShape, ...]:
+        """Training and test rows of each fold."""
+        noise = Noise.of(values)
+        return tuple(held_out_shape(train, test, self.alpha, noise) for train, test in fold_parts(values, folds))
+
+    def compare_held_out(self, x: tuple[HeldOutShape, ...], y: tuple[HeldOutShape, ...]) -> Outcome:
+        """Mean over folds."""
         notes: tuple[str, ...] = ()
         scores = []
         for a, b in zip(x, y, strict=True):
             same_rows(a.train, b.train, "shape_distance")
-            if alpha < 1:
-                notes = _guard(len(a.train), (a.train.shape[1], b.train.shape[1]), guarded)
-            scores.append(_fold_score(a, b, score))
+            if self.alpha < 1:
+                notes = guard(len(a.train), (a.train.shape[1], b.train.shape[1]), self.guarded)
+            scores.append(fold_score(a, b, self.score))
         return Outcome(score=float(np.mean(scores)), fold_scores=np.array(scores), notes=notes)
 
-    return Measure(
-        name="shape_distance",
-        options=options,
-        prepare=prepare_held_out if held_out else prepare,
-        compare=compare_held_out if held_out else compare,
-        compare_many=_all_pairs(pair, float(similar)) if alpha == 1 and not held_out else None,
-        restrict=None if held_out or netrep else restrict,
-        kind="similarity" if similar else "distance",
-        is_metric=not similar and not held_out,
-        score_range=_range(score, held_out, raw),
-        identical=float(similar),
-        invariant_to=_invariances(alpha, netrep, raw),
-        fitted=held_out,
-        unit={"angular": "rad", "similarity": "1"}.get(score, "response" if raw else "1"),
-        reference="williams2021",
-    )
+    def measure(self, options: dict[str, Any]) -> Measure:
+        """Assemble the measure."""
+        similar, held_out = self.score == "similarity", self.held_out
+        return Measure(
+            name="shape_distance",
+            options=options,
+            prepare=self.prepare_held_out if held_out else self.prepare,
+            compare=self.compare_held_out if held_out else self.compare,
+            compare_many=None if held_out else self.compare_many,
+            annotate=None if held_out else self.annotate,
+            restrict=None if held_out or self.netrep else self.restrict,
+            kind="similarity" if similar else "distance",
+            is_metric=not similar and not held_out,
+            score_range=_range(self.score, held_out, self.raw),
+            identical=float(similar),
+            invariant_to=_invariances(self.alpha, self.netrep, self.raw),
+            fitted=held_out,
+            unit={"angular": "rad", "similarity": "1"}.get(self.score, "response" if self.raw else "1"),
+            reference="williams2021",
+        )
 
 
 def _range(score: str, held_out: bool, raw: bool) -> tuple[float, float]:
@@ -251,133 +297,3 @@ def _invariances(alpha: float, netrep: bool, raw: bool) -> frozenset[str]:
     if alpha == 0 and not netrep:
         found |= {"affine", "unit_scaling"}
     return frozenset(found)
-
-
-def _guard(n: int, ranks: tuple[int, int], guarded: bool) -> tuple[str, ...]:
-    """Raise, or return notes, where the column spaces of two systems crowd the stimuli."""
-    if guarded and sum(ranks) >= n - 1:
-        raise MeasureError(
-            f"shape_distance: ranks {ranks[0]} + {ranks[1]} reach the number of stimuli less one ({n} - 1): "
-            f"{max(0, sum(ranks) - (n - 1))} correlations would be exactly 1 for unrelated data; use more stimuli, "
-            "alpha > 0, or another measure (cka); degenerate='allow' returns the number anyway"
-        )
-    if max(ranks) / (n - 1) <= CROWDED:
-        return ()
-    return (
-        f"shape_crowded: rank {max(ranks)} for {n} stimuli; whitened directions are unstable above {CROWDED:.0%}: "
-        "reduce the units, use alpha=1, or compare with the permutation floor",
-    )
-
-
-def _all_pairs(
-    pair: Callable[[ShapeState, ShapeState], float], identical: float
-) -> Callable[[Sequence[ShapeState], Sequence[ShapeState]], npt.NDArray[np.float64]]:
-    """All pairs of two lists of states; what stands in both lists is compared once, and with itself not at all."""
-
-    def many(x: Sequence[ShapeState], y: Sequence[ShapeState]) -> npt.NDArray[np.float64]:
-        found: dict[tuple[int, int], float] = {}
-        scores = np.empty((len(x), len(y)))
-        for i, a in enumerate(x):
-            for j, b in enumerate(y):
-                key = (min(id(a), id(b)), max(id(a), id(b)))
-                if key not in found:
-                    found[key] = identical if a is b else pair(a, b)
-                scores[i, j] = found[key]
-        return scores
-
-    return many
-
-
-def _prepare(values: Array) -> ShapeState:
-    factor = narrow_factor(values)
-    norm = float(np.linalg.norm(factor))
-    require_variance(norm, "procrustes")
-    return ShapeState(factor, norm)
-
-
-def _restrict(state: ShapeState, rows: Index) -> ShapeState:
-    return _prepare(state.factor[rows])
-
-
-def _stretched(s: Float64, alpha: float) -> Float64:
-    """Weights d / |d| of the left singular vectors, for singular values s (rank,) brought to mean square 1."""
-    d = alpha * s * (np.sqrt(len(s)) / np.linalg.norm(s)) + (1 - alpha)
-    weights: Float64 = d / np.linalg.norm(d)
-    return weights
-
-
-def _whitened(factor: Float64, alpha: float, noise: Noise) -> ShapeState:
-    u, s, _ = noise.cut(*thin_factor(factor, 0.0))
-    weights = _stretched(s, alpha)
-    return ShapeState(u * weights, 1.0, s / weights, noise)
-
-
-def _netrep(values: Array, alpha: float) -> ShapeState:
-    """Whiten as netrep does: d = alpha + (1 - alpha) / sqrt(lambda), floored and rescaled to keep the variance."""
-    if alpha > 1 - NETREP_FLOOR:
-        return _prepare(values)
-    u, s, _ = scipy.linalg.svd(centre64(values), full_matrices=False, check_finite=False)
-    require_variance(float(s[0]), "shape_distance")
-    squares = np.concatenate([s**2, np.zeros(values.shape[1] - len(s))])
-    floored = np.maximum(squares, NETREP_FLOOR)
-    d = alpha + (1 - alpha) / np.sqrt(floored)
-    d *= np.sqrt(floored.sum() / (d**2 * floored).sum())
-    factor = u * (s * d[: len(s)])
-    return ShapeState(factor, float(np.linalg.norm(factor)))
-
-
-def _held_out(train: Float64, test: Float64, alpha: float, noise: Noise) -> HeldOutShape:
-    u, s, vt = noise.cut(*thin_factor(train, 0.0))
-    weights = _stretched(s, alpha)
-    return HeldOutShape(u * weights, (test @ vt.T) * (weights / s))
-
-
-def _fold_score(x: HeldOutShape, y: HeldOutShape, score: str) -> float:
-    """Score of the test rows under the best rotation of the training rows."""
-    if x.train.shape[1] > y.train.shape[1]:
-        return _fold_score(y, x, score)
-    norms = float(np.linalg.norm(x.test)), float(np.linalg.norm(y.test))
-    require_variance(min(norms), "shape_distance on the test stimuli")
-    u, _, vt = scipy.linalg.svd(x.train.T @ y.train, full_matrices=False, check_finite=False)
-    turned, aim = x.test @ (u @ vt) / norms[0], y.test / norms[1]
-    cosine = bounded_cosine(float((turned * aim).sum()), "shape_distance")
-    if score == "similarity":
-        return cosine
-    theta = angle(cosine, lambda: float(np.linalg.norm(turned - aim)))
-    return theta if score == "angular" else 2 * float(np.sin(theta / 2))
-
-
-def _overlap(x: ShapeState, y: ShapeState) -> npt.NDArray[np.float64]:
-    same_rows(x.factor, y.factor, "procrustes")
-    product: Float64 = x.factor.T @ y.factor
-    product /= x.norm * y.norm
-    return product
-
-
-def _similarity(x: ShapeState, y: ShapeState) -> float:
-    return bounded_cosine(overlap_norm(_overlap(x, y)), "procrustes")
-
-
-def _angular(x: ShapeState, y: ShapeState) -> float:
-    return angle(_similarity(x, y), lambda: _residual(x.factor / x.norm, y.factor / y.norm))
-
-
-def _chord(x: ShapeState, y: ShapeState) -> float:
-    return 2 * float(np.sin(_angular(x, y) / 2))
-
-
-def _bures(x: ShapeState, y: ShapeState) -> float:
-    total = x.norm**2 + y.norm**2
-    squared = total - 2 * x.norm * y.norm * overlap_norm(_overlap(x, y))
-    if squared < 1e-6 * total:  # the difference has lost its digits
-        return _residual(x.factor, y.factor)
-    return float(np.sqrt(squared))
-
-
-def _residual(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> float:
-    """|X - Y Q| for the best rotation Q; the narrower side is padded with silent units."""
-    width = max(x.shape[1], y.shape[1])
-    x = np.pad(x, ((0, 0), (0, width - x.shape[1])))
-    y = np.pad(y, ((0, 0), (0, width - y.shape[1])))
-    u, _, vt = scipy.linalg.svd(y.T @ x, check_finite=False)
-    return float(np.linalg.norm(x - y @ (u @ vt)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -11,9 +11,9 @@ import scipy.linalg
 import scipy.optimize
 
 from repcompare.errors import MeasureError, OptionError, choose
-from repcompare.measures._linalg import Float64, centre64, require_variance
+from repcompare.measures._linalg import Float64, centre64, require_variance, thin_factor
 from repcompare.measures._measure import Array, Measure, Outcome
-from repcompare.measures._nuclear import narrow_factor
+from repcompare.measures._nuclear import Noise, narrow_factor
 from repcompare.measures._units import haar
 
 SETTLED = 1e-13  # relative decrease of the loss at which alternation stops
@@ -23,9 +23,13 @@ MOST = 2000  # iterations of a restart
 
 @dataclass(frozen=True)
 class Trials:
-    """A prepared source: responses (n_repeats, n_stimuli, width), their grand mean subtracted."""
+    """A prepared source: responses (n_repeats, n_stimuli, width), their grand mean subtracted.
+
+    ``roots`` (n_stimuli, rows, width), where there are any, hold R with R'R the covariance of a stimulus.
+    """
 
     values: Float64
+    roots: Float64 | None = None
 
     @property
     def means(self) -> Float64:
@@ -34,10 +38,18 @@ class Trials:
         return found
 
     @property
-    def factors(self) -> Float64:
+    def deviations(self) -> Float64:
         """Per stimulus D (n_stimuli, n_repeats, width) with D'D the sample covariance over repeats."""
         found: Float64 = (self.values - self.means).transpose(1, 0, 2) / np.sqrt(len(self.values) - 1)
         return found
+
+    @property
+    def factors(self) -> Float64:
+        """Per stimulus R (n_stimuli, rows, width) with R'R its covariance, in as few rows as repeats or units."""
+        if self.roots is not None:
+            return self.roots
+        found = self.deviations
+        return found if found.shape[1] <= found.shape[2] else np.asarray(np.linalg.qr(found, mode="r"))
 
 
 Step = Callable[
@@ -49,6 +61,7 @@ def stochastic_shape(
     alpha: float = 1.0,
     *,
     group: Literal["rotation", "permutation"] = "rotation",
+    covariance: Literal["sample", "shrinkage"] = "sample",
     n_restarts: int = 20,
     seed: int = 0,
 ) -> Measure:
@@ -64,6 +77,10 @@ def stochastic_shape(
         root mean square distance of the means.
     group : {"rotation", "permutation"}
         Maps of the units; the narrower side is padded with silent ones.
+    covariance : {"sample", "shrinkage"}
+        Of each stimulus: that of the sample, of rank n_repeats - 1 at most and never formed, so that an iteration costs
+        n_stimuli n_repeats width^2; or shrunk towards its mean variance times the identity of the space that the system's
+        responses span, with the intensity of Ledoit and Wolf for each stimulus (from 3 repeats on; width^3 per stimulus).
     n_restarts : int
         Starts of the alternation: the best map of the means, then random ones.  How many reached the same minimum is in
         ``counts["restarts_that_agree"]``.
@@ -74,18 +91,18 @@ def stochastic_shape(
     -------
     Measure
         Distance in response units, of repeats.  A metric at the global minimum, which alternation does not guarantee:
-        hence not declared one.  Covariances are those of the sample, of rank n_repeats - 1 at most.
+        hence not declared one.
 
     Raises
     ------
     OptionError
         When ``alpha`` is outside [0, 2] or ``n_restarts`` below 1.
     MeasureError
-        For fewer than 2 repeats.
+        For fewer than 2 repeats; 3 for ``covariance="shrinkage"``.
 
     References
     ----------
-    Duong et al. 2023.
+    Duong et al. 2023; Ledoit & Wolf 2004 (shrinkage).
 
     Examples
     --------
@@ -97,6 +114,7 @@ def stochastic_shape(
     """
     if not 0 <= alpha <= 2:
         raise OptionError(f"alpha={alpha!r}; expected a number in [0, 2]: 0 compares covariances, 2 means")
+    choose(covariance, ("sample", "shrinkage"), "covariance")
 
     def step(x: Trials, y: Trials) -> Step:
         (mx, my), (dx, dy) = (x.means, y.means), (x.factors, y.factors)
@@ -114,10 +132,11 @@ def stochastic_shape(
         return of
 
     def compare(x: Trials, y: Trials) -> Outcome:
-        loss, agree = _search(*_padded(x, y, group), step, (group, n_restarts, seed))
+        loss, agree = _search(*_padded(x, y), step, (group, n_restarts, seed))
         return Outcome(score=float(np.sqrt(max(0.0, loss))), counts={"restarts_that_agree": agree})
 
-    return _measure("stochastic_shape", {"alpha": float(alpha)}, compare, (group, n_restarts, seed))
+    made = _measure("stochastic_shape", {"alpha": float(alpha)}, compare, (group, n_restarts, seed))
+    return made if covariance == "sample" else _shrunk(made, group)
 
 
 def energy_shape(
@@ -185,7 +204,7 @@ def energy_shape(
         return of
 
     def compare(x: Trials, y: Trials) -> Outcome:
-        cross, agree = _search(*_padded(x, y, group), step, (group, n_restarts, seed))
+        cross, agree = _search(*_padded(x, y), step, (group, n_restarts, seed))
         squared = cross - (_self_term(x, exponent) + _self_term(y, exponent)) / 2
         notes = () if squared >= 0 else (f"energy_clipped: the estimate of d^2 is {squared:.3g}; shown as 0",)
         score = float(np.sqrt(max(0.0, squared)))
@@ -227,15 +246,63 @@ def _measure(name: str, options: dict[str, Any], compare: Callable[[Trials, Tria
     )
 
 
-def _padded(x: Trials, y: Trials, group: str) -> tuple[Trials, Trials]:
+def _shrunk(measure: Measure, group: str) -> Measure:
+    """Give the states of a measure shrunk covariances."""
+
+    def prepare(values: Array) -> Trials:
+        repeats, n, p = values.shape
+        if repeats < 3:
+            raise MeasureError(
+                f"{measure.name}: {repeats} repeats; covariance='shrinkage' needs at least 3 to tell how much to shrink"
+            )
+        state: Trials = measure.prepare(values)
+        if group == "rotation":  # in the space that the responses span
+            noise = Noise.of(values.reshape(repeats * n, p))
+            u, s, _ = noise.cut(*thin_factor(state.values.reshape(repeats * n, -1), 0.0))
+            state = Trials((u * s).reshape(repeats, n, -1))
+        return replace(state, roots=_shrunk_roots(state))
+
+    return replace(measure, prepare=prepare, options={**measure.options, "covariance": "shrinkage"})
+
+
+def _shrunk_roots(state: Trials) -> Float64:
+    """Symmetric roots (n_stimuli, width, width) of Ledoit and Wolf's covariances over repeats.
+
+    (1 - d) S + d m I with S the sample covariance, m = tr S / width and d = min(1, b / |S - m I|^2) where b = sum_r
+    |x_r x_r' - S_R|^2 / R^2, all from products of repeats.  Silent units stay silent.
+    """
+    repeats = len(state.values)
+    live = np.abs(state.values).max(axis=(0, 1)) > 0
+    width = int(live.sum())
+    factors = state.deviations  # D'D = S
+    products = factors @ factors.transpose(0, 2, 1)
+    lengths = np.einsum("zrr->zr", products)
+    trace, squares = lengths.sum(axis=1), np.square(products).sum(axis=(1, 2))
+    noise = np.square(lengths).sum(axis=1) - squares / repeats  # of S, in units where S_R = S (R - 1) / R
+    spread = squares - trace**2 / width
+    amount = np.where(spread > 0, np.clip(noise / np.where(spread > 0, spread, 1), 0, 1), 0.0)
+    floor = np.sqrt(amount * trace / width)
+    _, s, vt = np.linalg.svd(factors, full_matrices=False)
+    raised = np.sqrt((1 - amount)[:, None] * s**2 + floor[:, None] ** 2) - floor[:, None]
+    roots: Float64 = vt.transpose(0, 2, 1) @ (raised[..., None] * vt) + floor[:, None, None] * np.diag(
+        live.astype(float)
+    )
+    return roots
+
+
+def _padded(x: Trials, y: Trials) -> tuple[Trials, Trials]:
     if x.values.shape[1] != y.values.shape[1]:
         raise MeasureError(
             f"stochastic shape: {x.values.shape[1]} stimuli against {y.values.shape[1]}; expected the same stimuli"
         )
     width = max(x.values.shape[2], y.values.shape[2])
-    padded = (np.pad(v.values, ((0, 0), (0, 0), (0, width - v.values.shape[2]))) for v in (x, y))
-    first, second = (Trials(v) for v in padded)
-    return first, second
+    return _widened(x, width), _widened(y, width)
+
+
+def _widened(x: Trials, width: int) -> Trials:
+    """Add silent units up to a width."""
+    silent = ((0, 0), (0, 0), (0, width - x.values.shape[2]))
+    return Trials(np.pad(x.values, silent), None if x.roots is None else np.pad(x.roots, silent))
 
 
 def _search(x: Trials, y: Trials, step: Callable[[Trials, Trials], Step], plan: Plan) -> tuple[float, int]:

@@ -1,34 +1,42 @@
-"""What single stimuli do to a score, and what is left of it above chance."""
+"""What single stimuli and units do to a score, and what is left of it above chance."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from repcompare.errors import MeasureError, OptionError
+from repcompare.errors import MeasureError, OptionError, choose
+from repcompare.statistics.resampling import N_HALF_SAMPLES, stream
 
 Float64 = npt.NDArray[np.float64]
+Index = npt.NDArray[np.intp]
 FLAG = 5.0  # a stimulus that changes the score by more of these is named
+NOTHING = 1e-12  # a share of a squared length that rounding alone explains
+BLOCK_BYTES = 64_000_000  # of a block of units
+SELF_TERMS = ("debiased", "biased", "rv2", "stimulus_and_unit")
 
 
 @dataclass(frozen=True)
 class Influence:
-    """Debiased CKA without each stimulus.
+    """A score without each stimulus, or without each unit.
 
     Attributes
     ----------
     score : float
-        Of all stimuli.
-    without : ndarray, shape (n_stimuli,)
+        Of all of them.
+    without : ndarray, shape (n,)
         Score without each of them.
     sd : float
         Standard deviation of ``without``.
     standard_error : float
-        Jackknife standard error of the score: sqrt((n - 1) / n * sum of squares of ``without`` about its mean).
+        Of the score.  Jackknife: sqrt((n - 1) / n * sum of squares of ``without`` about its mean).
     flagged : ndarray of int
-        Stimuli whose removal changes the score by more than 5 ``sd``.
+        Those whose removal changes the score by more than 5 ``sd``.
+    method : {"leave-one-out", "half-sampling"}
+        Whether ``without`` is exact, or estimated from random halves (exact for those that are flagged).
     """
 
     score: float
@@ -36,6 +44,118 @@ class Influence:
     sd: float
     standard_error: float
     flagged: npt.NDArray[np.intp]
+    method: str = "leave-one-out"
+
+
+def summarise(score: float, without: Float64, resolution: float = NOTHING) -> Influence:
+    """Jackknife standard error, and what stands out.
+
+    Parameters
+    ----------
+    score : float
+        Of all stimuli (or units).
+    without : ndarray, shape (n,)
+        Without each of them.
+    resolution : float
+        Changes of this size are rounding, in the units of the score.
+
+    Returns
+    -------
+    Influence
+
+    Examples
+    --------
+    >>> found = summarise(0.5, np.array([0.4, 0.5, 0.6]))
+    >>> round(found.standard_error, 6)  # sqrt(2 / 3 * 0.02)
+    0.11547
+    """
+    n = len(without)
+    sd = float(without.std(ddof=1))
+    flagged = np.flatnonzero(np.abs(without - score) > FLAG * max(sd, resolution))
+    return Influence(score, without, sd, float(sd * (n - 1) / np.sqrt(n)), flagged)
+
+
+def leave_each_out(score_of: Callable[[Index], float], n: int, resolution: float = NOTHING) -> Influence:
+    """Any score without each stimulus (or unit), by computing it n times.
+
+    Parameters
+    ----------
+    score_of : callable
+        ``indices -> score`` of a subset.
+    n : int
+        Number of stimuli (or units).
+    resolution : float
+        As in :func:`summarise`.
+
+    Returns
+    -------
+    Influence
+
+    Raises
+    ------
+    MeasureError
+        Where the score is not defined without one of them.
+
+    Examples
+    --------
+    >>> values = np.array([0.0, 1.0, 2.0])
+    >>> leave_each_out(lambda kept: values[kept].mean(), 3).without
+    array([1.5, 1. , 0.5])
+    """
+    everything = np.arange(n)
+    without = np.array([_left(score_of, everything, i) for i in range(n)])
+    return summarise(float(score_of(everything)), without, resolution)
+
+
+def halve(score_of: Callable[[Index], float], n: int, seed: int = 0, resolution: float = NOTHING) -> Influence:
+    """Estimate any score without each stimulus from 200 random halves of the stimuli.
+
+    Parameters
+    ----------
+    score_of : callable
+        ``indices -> score`` of a subset.
+    n : int
+        Number of stimuli; leaving each out in turn costs n / 200 times as much.
+    seed : int
+        Of the halves.
+    resolution : float
+        As in :func:`summarise`.
+
+    Returns
+    -------
+    Influence
+        ``without`` is score - (m / n) (mean score of the halves with a stimulus - mean of those without it), where
+        m = floor(n / 2): the leave-one-out value of a mean over stimuli, plus the noise of the draws.  For those that stand
+        out it is the exact value.  ``standard_error`` is that of half-sampling, sqrt(m / (n - m)) sd of the halves.
+
+    Examples
+    --------
+    >>> values = np.r_[np.zeros(399), 40.0]
+    >>> found = halve(lambda kept: values[kept].mean(), 400)
+    >>> found.flagged.tolist(), round(float(found.without[399]), 6)
+    ([399], 0.0)
+    """
+    rng, m = stream(seed, "half-sampling"), n // 2
+    kept = np.zeros((N_HALF_SAMPLES, n), dtype=bool)
+    for row in kept:
+        row[rng.permutation(n)[:m]] = True
+    scores = np.array([score_of(np.flatnonzero(row)) for row in kept])
+    times = kept.sum(axis=0)
+    gap = scores @ kept / times - scores @ ~kept / (N_HALF_SAMPLES - times)
+    score = float(score_of(np.arange(n)))
+    rough = summarise(score, score - gap * m / n, resolution)
+    without = rough.without.copy()
+    for i in rough.flagged:
+        without[i] = _left(score_of, np.arange(n), int(i))
+    error = float(scores.std(ddof=1) * np.sqrt(m / (n - m)))
+    return Influence(score, without, rough.sd, error, rough.flagged, "half-sampling")
+
+
+def _left(score_of: Callable[[Index], float], everything: Index, i: int) -> float:
+    try:
+        return float(score_of(np.delete(everything, i)))
+    except MeasureError as error:
+        raise MeasureError(f"influence: without number {i} there is no score: {error}", rows=[i]) from error
 
 
 def leave_one_out(k: npt.ArrayLike, l: npt.ArrayLike) -> Influence:  # noqa: E741 - K and L of the formula
@@ -86,10 +206,96 @@ def leave_one_out(k: npt.ArrayLike, l: npt.ArrayLike) -> Influence:  # noqa: E74
             rows=[int(i) for i in alone],
         )
     score = float(cross.sum() / np.sqrt(own.sum() * other.sum()))
-    without = ((cross.sum() - factor * cross) / np.sqrt(left[0] * left[1])).clip(-1, 1)
-    sd = float(without.std(ddof=1))
-    flagged = np.flatnonzero(np.abs(without - score) > FLAG * max(sd, 1e-12))
-    return Influence(score, without, sd, float(sd * (n - 1) / np.sqrt(n)), flagged)
+    return summarise(score, ((cross.sum() - factor * cross) / np.sqrt(left[0] * left[1])).clip(-1, 1))
+
+
+def leave_one_unit_out(
+    x: npt.ArrayLike, k: npt.ArrayLike, target: npt.ArrayLike, estimator: str = "debiased"
+) -> Influence:
+    """Linear CKA without each unit of one system, exactly, from the centred kernels of all of them.
+
+    Parameters
+    ----------
+    x : array, shape (n_stimuli, n_units)
+        Responses, columns centred.
+    k : array, shape (n_stimuli, n_stimuli)
+        Kernel X X', centred as the estimator has it: U(K), H K H, or (``"rv2"``) that without its diagonal.
+    target : array, shape (n_stimuli, n_stimuli)
+        That of the other system, scaled to length 1 (``"stimulus_and_unit"``: so that the score is its product with ``k``
+        over the root of the self-term of ``k``).
+    estimator : {"debiased", "biased", "rv2", "stimulus_and_unit"}
+        Of CKA.
+
+    Returns
+    -------
+    Influence
+        With h = <K, L>: h - x_a'L x_a, and for the self-term h_KK - 2 x_a'K x_a + e(x_a), e(x_a) the squared length of the
+        centred x_a x_a': O(n^2 p) for all units.  ``"stimulus_and_unit"`` takes the units' own terms out and counts p - 1.
+
+    Raises
+    ------
+    OptionError
+        For another estimator.
+    MeasureError
+        For fewer than 2 units (``"stimulus_and_unit"``: 3), or when one unit carries all that varies.
+
+    References
+    ----------
+    Song et al. 2012; Chun et al. 2025 (units).
+
+    Examples
+    --------
+    >>> x = np.random.default_rng(0).normal(size=(6, 3))
+    >>> x -= x.mean(axis=0)
+    >>> k = x @ x.T
+    >>> found = leave_one_unit_out(x, k, k / np.linalg.norm(k), "biased")
+    >>> less = np.delete(x, 0, axis=1) @ np.delete(x, 0, axis=1).T
+    >>> bool(np.isclose(found.without[0], (k * less).sum() / np.linalg.norm(k) / np.linalg.norm(less)))
+    True
+    """
+    choose(estimator, SELF_TERMS, "estimator")
+    values, own, other = (np.asarray(a, dtype=np.float64) for a in (x, k, target))
+    p = values.shape[1]
+    by_units = estimator == "stimulus_and_unit"
+    if p < 2 + by_units:
+        raise MeasureError(f"influence: {p} units; expected at least {2 + by_units}, so that some are left")
+    mine, crossed, single = _unit_terms(values, own, other, estimator)
+    total = float(np.square(own).sum())
+    left = total - 2 * mine + single
+    alone = np.flatnonzero(left <= NOTHING * total)
+    if len(alone):
+        raise MeasureError(f"influence: nothing varies without unit {alone[0]}; drop it, or add units")
+    h = float((own * other).sum())
+    if not by_units:
+        return summarise(h / np.sqrt(total), ((h - crossed) / np.sqrt(left)).clip(-1, 1))
+    everything = total - float(single.sum())
+    left = left - (single.sum() - single)
+    if not (everything > 0 and (left > 0).all()):
+        raise MeasureError(
+            "influence: a self-term without single units is not positive; expected more units or stimuli"
+        )
+    # h / p over the root of everything / (p (p - 1)), and the same with a unit less
+    score = h * np.sqrt((p - 1) / (p * everything))
+    return summarise(float(score), (h - crossed) * np.sqrt((p - 2) / ((p - 1) * left)))
+
+
+def _unit_terms(x: Float64, own: Float64, other: Float64, estimator: str) -> tuple[Float64, Float64, Float64]:
+    """x_a'K x_a, x_a'L x_a and the squared length of the centred x_a x_a', for every unit a."""
+    n, p = x.shape
+    mine, crossed = np.empty(p), np.empty(p)
+    width = max(16, BLOCK_BYTES // (8 * n))
+    for start in range(0, p, width):
+        block = slice(start, start + width)
+        for out, kernel in ((mine, own), (crossed, other)):
+            out[block] = np.einsum("ia,ia->a", x[:, block], kernel @ x[:, block])
+    squares = np.square(x)
+    s2, s4 = squares.sum(axis=0), np.square(squares).sum(axis=0)
+    single = s2**2
+    if estimator != "biased":
+        single -= s4
+    if estimator in ("debiased", "stimulus_and_unit"):
+        single += s2**2 / ((n - 1) * (n - 2)) - 2 * s4 / (n - 2)
+    return mine, crossed, single
 
 
 def _centred_kernel(kernel: npt.ArrayLike) -> Float64:

@@ -41,16 +41,49 @@ def test_shared_and_merged_lists(form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_directed_hsic_of_what_two_lists_share(form):
+def test_hsic_of_what_two_lists_share(form):
     a, b = lists(seed=0), lists(seed=1)
-    rng = np.random.default_rng(2)
-    x, y = rng.normal(size=(2, *a.shape))
-    out = np.empty((2, a.size))
-    starts, columns = form(kernels.intersect_lists)(a, x, b, y, out)
+    x, y = np.random.default_rng(2).normal(size=(2, *a.shape))
+    backs = np.empty((2, *a.shape), np.int32)
+    for side, back in zip((a, b), backs, strict=True):
+        form(kernels.find_back)(side, back)
+        for i in range(9):
+            for u in range(4):
+                mirror = np.flatnonzero(side[side[i, u]] == i)
+                assert back[i, u] == (mirror[0] if len(mirror) else -1)
+    assert (backs >= 0).any()
+    assert (backs < 0).any()
     dense = np.zeros((2, 9, 9))
     for i in range(9):
         for u, v in ((u, v) for u in range(4) for v in range(4) if a[i, u] == b[i, v]):
             dense[0, i, a[i, u]], dense[1, i, b[i, v]] = x[i, u], y[i, v]
-    found = form(kernels.directed_hsic)(starts, columns, out[0], out[1])
+    found = form(kernels.shared_hsic)(a, x, backs[0], b, y, backs[1])
     assert found == pytest.approx(naive.directed_hsic(*dense), abs=1e-12)
-    assert found == pytest.approx(form(kernels.directed_hsic)(starts, columns, out[1], out[0]), abs=1e-13)
+    assert found == pytest.approx(form(kernels.shared_hsic)(b, y, backs[1], a, x, backs[0]), abs=1e-13)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("same", [False, True])
+def test_all_pairs_of_lists(form, same):
+    a = np.stack([lists(seed=s) for s in range(3)])
+    b = a if same else np.stack([lists(seed=s) for s in (4, 0)])
+    rng = np.random.default_rng(0)
+    worth = rng.normal(size=5)
+    x = rng.normal(size=(3, 9, 9))
+    y = x if same else rng.normal(size=(2, 9, 9))
+    shared, cosines = np.zeros((2, 3, len(b)))
+    form(kernels.tally_shared)(a, b, worth, same, shared)
+    least = form(kernels.tally_cosines)(a, x, b, y, same, cosines)
+    lengths = []
+    for s in range(3):
+        for t in range(s if same else 0, len(b)):
+            unions = [sorted(set(u) | set(v)) for u, v in zip(a[s], b[t], strict=True)]
+            found = [(x[s, i, union], y[t, i, union]) for i, union in enumerate(unions)]
+            assert shared[s, t] == pytest.approx(sum(worth[8 - len(union)] for union in unions), abs=1e-12)
+            expected = sum(p @ q / np.sqrt((p @ p) * (q @ q)) for p, q in found)
+            assert cosines[s, t] == pytest.approx(expected, abs=1e-12)
+            lengths += [min(p @ p, q @ q) for p, q in found]
+    assert least == pytest.approx(min(lengths), rel=1e-12)
+    if same:
+        assert not np.tril(shared, -1).any()
+        assert not np.tril(cosines, -1).any()

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import repcompare as rc
 from repcompare.errors import MeasureError, OptionError
+from repcompare.measures import _lists
 from repcompare.measures._forms import as_distance
 from repcompare.measures._measure import as_outcome
 from repcompare.measures.descriptors import concentricity_difference, magnitude_difference, uniformity_difference
@@ -87,6 +89,51 @@ def test_overlaps_obey_the_triangle(n, widths, k, seed, kind):
         ab, bc, ac = (measure.compare(states[i], states[j]).score for i, j in ((0, 1), (1, 2), (0, 2)))
         assert ac >= ab + bc - 1 - 1e-12
         assert as_distance(measure, "one_minus_score").is_metric
+
+
+@pytest.mark.parametrize("make", [mutual_knn, jaccard, second_order_cosine])
+@pytest.mark.parametrize("shape", [(40, 6), (12, 30)], ids=str)
+def test_all_pairs_at_once(make, shape, monkeypatch):
+    n, p = shape
+    measure = make(5)
+    states = [measure.prepared(systems(n, p, seed=seed)[0]) for seed in range(6)]
+    for cheaper in (0, 40, 1e9):  # second_order_cosine: pair by pair, as it comes, by blocks
+        monkeypatch.setattr(_lists, "CHEAPER", cheaper)
+        for width in (8 * n * 12, 1 << 30):  # one stimulus a block; all in one
+            monkeypatch.setattr(_lists, "BLOCK_BYTES", width)
+            for xs, ys in ((states, states), (states[:2], states[2:]), (states[:1], states[:1])):
+                expected = [[measure.compare(x, y).score for y in ys] for x in xs]
+                np.testing.assert_allclose(measure.compare_many(xs, ys), expected, rtol=0, atol=1e-13)
+    noted, pair = measure.annotate(*states[:2]), measure.compare(*states[:2])
+    assert (noted.details, noted.counts, noted.notes) == (pair.details, pair.counts, pair.notes)
+    with pytest.raises(MeasureError, match="expected the same stimuli"):
+        measure.compare_many(states, [measure.prepared(systems(n + 1, p)[0])])
+
+
+def test_tables_keep_chance_levels_and_ties():
+    """In a table all pairs are scored at once; what stands beside a score is that of a single pair."""
+    rng = np.random.default_rng(0)
+    counts = rng.integers(1, 3, size=(30, 3)).astype(float)
+    data = {name: v for name, v in (("a", counts), ("b", rng.normal(size=(30, 4))))}
+    made = {name: rc.representation(v, stimulus=[f"s{i:02}" for i in range(30)]) for name, v in data.items()}
+    plain, distance = mutual_knn(5), as_distance(mutual_knn(5), "one_minus_score")
+    table = rc.similarity_matrix(made, measure=[plain])
+    assert table["score_null_mean"].sel(source="a", target="b").item() == pytest.approx(5 / 29)
+    assert "neighbours_tied" in str(table["notes"].sel(source="a", target="b").item())
+    turned = rc.similarity_matrix(made, measure=[distance])
+    assert turned["score_null_mean"].sel(source="a", target="b").item() == pytest.approx(1 - 5 / 29)
+
+
+def test_all_pairs_with_patterns_orthogonal_to_their_neighbours():
+    x, y = systems(12, 6)
+    lone = np.concatenate([np.r_[1.0, np.zeros(11)][:, None], np.abs(x)], axis=1)
+    lone[0, 1:] = 0
+    measure = second_order_cosine(3)
+    states = [measure.prepared(v) for v in (lone, y)]
+    with pytest.raises(MeasureError, match="orthogonal to all their neighbours"):
+        measure.compare(states[0], states[0])
+    with pytest.raises(MeasureError, match="orthogonal to all their neighbours"):
+        measure.compare_many(states, states)
 
 
 def test_null_means_are_exact():

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from repcompare.errors import MeasureError, OptionError
-from repcompare.measures import _nuclear
+from repcompare.measures import _nuclear, _rotations, _truncate
 from repcompare.measures._measure import Folds, as_outcome
 from repcompare.measures.cka import cka
 from repcompare.measures.shape import procrustes, shape_distance
+from repcompare.measures.shape_grid import shape_distances
 from tests import naive, naive_matching
 
 
@@ -143,10 +144,8 @@ def test_narrow_factors_reproduce_the_gram_matrix(width, steep):
 
 def test_all_pairs_compare_each_pair_once():
     calls = []
-    from repcompare.measures import shape
-
-    many = shape._all_pairs(lambda a, b: calls.append(1) or 0.5, 1.0)
-    states = [shape._prepare(systems(seed=seed)[0]) for seed in range(4)]
+    many = _rotations.all_pairs(lambda a, b: calls.append(1) or 0.5, 1.0)
+    states = [_rotations.prepare_shape(systems(seed=seed)[0]) for seed in range(4)]
     np.testing.assert_array_equal(many(states, states), np.where(np.eye(4), 1.0, 0.5))
     assert len(calls) == 6
 
@@ -222,6 +221,131 @@ def test_netrep_convention_depends_on_units_of_measurement_and_ours_does_not():
     assert near < 1e-6
     assert far > 0.2
     assert max(shape(c * x, c * x @ w, 0.0).score for c in (1e-3, 1e-5)) < 1e-6
+
+
+@pytest.mark.parametrize("options", [{}, {"score": "euclidean"}, {"score": "similarity"}], ids=str)
+@pytest.mark.parametrize("dims", [(40, 6, 5), (60, 6, 30), (12, 30, 40)], ids=str)
+def test_a_grid_of_alpha_is_each_alpha(options, dims):
+    x, y = systems(*dims)
+    alphas = [1.0, 0.0, 0.3, 0.5, 0.3]
+    expected = [shape(x, y, alpha, degenerate="allow", **options).score for alpha in alphas]
+    for a, b in ((x, y), (1e-6 * x, 1e6 * y)):
+        found = shape_distances(a, b, alphas, degenerate="allow", **options)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
+    cosines = [naive_matching.alpha_cosine(x, y, alpha) for alpha in alphas]
+    np.testing.assert_allclose(
+        shape_distances(x, y, alphas, score="similarity", degenerate="allow"), cosines, rtol=0, atol=1e-10
+    )
+    turned = x @ np.linalg.qr(np.random.default_rng(1).normal(size=(dims[1],) * 2))[0]
+    assert shape_distances(x, turned, [0.4, 1.0]).max() < 1e-9
+
+
+def test_a_grid_that_is_not_defined():
+    x, y = systems(12, 30, 40)
+    with pytest.raises(MeasureError, match=r"ranks 11 \+ 11 reach"):
+        shape_distances(x, y)
+    assert shape_distances(x, y, 0.5).shape == (1,)
+    for alphas in ([0.5, 1.2], [], [[0.5]], [np.nan]):
+        with pytest.raises(OptionError, match="expected numbers in"):
+            shape_distances(x, y, alphas)
+    with pytest.raises(MeasureError, match="no variance"):
+        shape_distances(np.ones((12, 3)), y, 1)
+    with pytest.raises(MeasureError, match="12 stimuli against 5"):
+        shape_distances(x, y[:5], 1)
+    with pytest.raises(MeasureError, match="1 missing values"):
+        shape_distances(np.where(x == x[0, 0], np.nan, x), y, 1)
+
+
+def test_notes_of_pairs_that_are_compared_at_once():
+    rng = np.random.default_rng(0)
+    measure = shape_distance(0.5)
+    states = [measure.prepared(rng.normal(size=(20, 12))) for _ in range(3)]
+    np.testing.assert_allclose(
+        measure.compare_many(states, states),
+        [[measure.compare(a, b).score for b in states] for a in states],
+        atol=1e-12,
+    )
+    assert measure.annotate(*states[:2]).notes == measure.compare(*states[:2]).notes != ()
+    with pytest.raises(MeasureError, match="reach the number of stimuli"):  # even a system and itself
+        whitened = shape_distance(0.0)
+        state = whitened.prepared(rng.normal(size=(20, 12)))
+        whitened.compare_many([state], [state])
+
+
+# Fewer components.
+
+
+def steep(n=80, p=60, q=50, power=1.5, seed=0):
+    """Systems that share latents, with singular values that fall off as a power."""
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=(n, max(p, q))) * np.arange(1, max(p, q) + 1) ** -power
+    return [z[:, :w] @ np.linalg.qr(rng.normal(size=(w, w)))[0] + 5 for w in (p, q)]
+
+
+@pytest.mark.parametrize("tol", [0.5, 0.1, 1e-2, 1e-4, 1e-8])
+@pytest.mark.parametrize("power", [0.3, 1.0, 3.0])
+@pytest.mark.parametrize("shape", [(80, 60, 50), (30, 60, 50)], ids=str)
+def test_truncation_is_certified_and_keeps_the_fewest(tol, power, shape):
+    x, y = steep(*shape, power=power)
+    measure = procrustes("similarity", tol=tol)
+    states = [measure.prepared(v) for v in (x, y)]
+    found = measure.compare(*states)
+    bound = found.details["similarity_bound"]
+    assert 0 <= bound <= tol
+    assert abs(found.score - naive.nbs(x, y)) <= bound + 1e-12
+    for v, state in zip((x, y), states, strict=True):
+        s = np.linalg.svd(v - v.mean(0), compute_uv=False)
+        tails = np.sqrt(np.append(np.cumsum(s[::-1] ** 2)[::-1], 0) / (s**2).sum())  # what the first k leave
+        fewest = int(np.flatnonzero(tails <= tol / 2)[0])
+        if tol >= 1e-4:
+            assert state.factor.shape[1] == fewest
+            assert state.lost == pytest.approx(tails[fewest], abs=1e-12)
+        else:
+            assert state.factor.shape[1] >= fewest
+
+
+def test_the_bound_is_that_of_the_definition():
+    """| |X'Y|_* - |X_k'Y_k|_* | <= |X_rest| |Y| + |X_k| |Y_rest|, by plain singular vectors."""
+    for seed in range(20):
+        x, y = (v - v.mean(0) for v in steep(20, 8, 7, power=0.5, seed=seed))
+        norms = [np.linalg.norm(v) for v in (x, y)]
+        kept, lost = [], []
+        for v, norm in zip((x, y), norms, strict=True):
+            u, s, vt = np.linalg.svd(v, full_matrices=False)
+            kept.append((u[:, :3] * s[:3]) @ vt[:3])
+            lost.append(np.linalg.norm(s[3:]) / norm)
+        whole, part = np.linalg.norm(x.T @ y, "nuc"), np.linalg.norm(kept[0].T @ kept[1], "nuc")
+        stated = (lost[0] * norms[0] * norms[1] + np.linalg.norm(kept[0]) * lost[1] * norms[1]) / np.prod(norms)
+        bound = _truncate.similarity_bound(*lost)
+        assert bound <= stated + 1e-14
+        assert bound == pytest.approx(_truncate.similarity_bound(*lost[::-1]), abs=1e-14)
+        assert 0 <= whole - part <= bound * np.prod(norms) + 1e-12
+        rescaled = part / np.linalg.norm(kept[0]) / np.linalg.norm(kept[1])
+        assert abs(rescaled - whole / np.prod(norms)) <= bound + 1e-12
+
+
+@pytest.mark.parametrize("options", [{}, {"score": "euclidean"}, {"score": "euclidean", "scale": False}], ids=str)
+def test_truncated_distances(options):
+    x, y = steep(power=1.0)
+    x, y = x @ np.diag(np.linspace(0.5, 2, 60)), y
+    cut, whole = procrustes(tol=0.05, **options), procrustes(**options)
+    found = cut.compare(*(cut.prepared(v) for v in (x, y)))
+    exact = whole.compare(*(whole.prepared(v) for v in (x, y)))
+    assert found.score == pytest.approx(exact, rel=0.1)
+    assert found.score != exact
+    assert found.notes[0].startswith("shape_truncated: ")
+    assert cut.annotate(*(cut.prepared(v) for v in (x, y))).notes == found.notes
+    assert cut.compare(cut.prepared(x), cut.prepared(x)).score < 1e-7
+    flat = np.random.default_rng(0).normal(size=(80, 4))
+    nothing = cut.compare(cut.prepared(flat), cut.prepared(flat[:, :3]))
+    assert nothing.notes == ()
+    assert nothing.details["similarity_bound"] == 0
+
+
+@pytest.mark.parametrize("tol", [0, 1, -0.1, 2.0])
+def test_tolerances_that_are_none(tol):
+    with pytest.raises(OptionError, match="expected a number in"):
+        procrustes(tol=tol)
 
 
 # Held out.

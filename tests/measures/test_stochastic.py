@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.covariance import ledoit_wolf
 
 from repcompare.errors import MeasureError, OptionError
 from repcompare.measures import stochastic
@@ -52,6 +53,70 @@ def test_gaussian_form_reaches_the_minimum_over_all_rotations_of_the_plane(alpha
     assert found.score**2 <= rough + 1e-10
     assert found.score**2 == pytest.approx(rough, rel=1e-3)
     assert found.counts["restarts_that_agree"] >= 1
+
+
+def shrunk(x):
+    """Roots of the covariances that scikit-learn shrinks, with the denominator n_repeats - 1 (n_stimuli, p, p)."""
+    found = []
+    for z in range(x.shape[1]):
+        rows = x[:, z] - x[:, z].mean(0)
+        values, vectors = np.linalg.eigh(ledoit_wolf(rows, assume_centered=True)[0] * len(x) / (len(x) - 1))
+        found.append(vectors @ np.diag(np.sqrt(np.clip(values, 0, None))) @ vectors.T)
+    return np.array(found)
+
+
+@pytest.mark.parametrize("group", ["rotation", "permutation"])
+@pytest.mark.parametrize("dims", [(5, 9), (12, 4), (3, 2)], ids=str)  # repeats, units
+def test_shrunk_covariances_are_those_of_scikit_learn(group, dims):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(dims[0], 7, dims[1])) * np.arange(1, dims[1] + 1) + 4
+    x[:, 2] = x[0, 2]  # a stimulus without any noise
+    state = stochastic_shape(covariance="shrinkage", group=group).prepared(x)
+    assert state.roots.shape == (7, dims[1], dims[1])
+    expected = np.square(shrunk(np.delete(x, 2, 1))).sum(axis=(1, 2))  # traces do not depend on the axes
+    np.testing.assert_allclose(np.delete(np.square(state.roots).sum(axis=(1, 2)), 2), expected, rtol=1e-10)
+    assert np.abs(state.roots[2]).max() < 1e-12
+    if group == "permutation":
+        np.testing.assert_allclose(np.delete(state.roots, 2, 0), shrunk(np.delete(x, 2, 1)), atol=1e-7)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.7])
+def test_shrunk_form_reaches_the_minimum_over_all_rotations_of_the_plane(alpha):
+    x, y = systems(repeats=4)
+    means, spreads = [v.mean(0) - v.mean((0, 1)) for v in (x, y)], [shrunk(v) for v in (x, y)]
+    rough = min(naive_matching.stochastic_objective(means, spreads, q, alpha) for q in plane(400))
+    found = outcome(stochastic_shape(alpha, covariance="shrinkage"), x, y)
+    assert found.score**2 <= rough + 1e-10
+    assert found.score**2 == pytest.approx(rough, rel=1e-3)
+    assert abs(found.score - outcome(stochastic_shape(alpha), x, y).score) > 1e-3
+
+
+@pytest.mark.parametrize("group", ["rotation", "permutation"])
+def test_shrunk_moved_copies_silent_units_and_unequal_widths(group):
+    x, y = systems(n=10, p=5, q=3, repeats=4)
+    rng = np.random.default_rng(0)
+    x, y = x + rng.normal(size=x.shape), y + rng.normal(size=y.shape)
+    turn = haar(5, rng) if group == "rotation" else np.eye(5)[rng.permutation(5)]
+    silent = np.concatenate([3e3 + x @ turn, np.full((4, 10, 2), 1e4)], axis=2)
+    measure = stochastic_shape(group=group, covariance="shrinkage", n_restarts=6)
+    assert outcome(measure, x, silent).score < 1e-6
+    there, back = outcome(measure, x, y).score, outcome(measure, y, x).score
+    assert outcome(measure, silent, y).score == pytest.approx(there, rel=0.02)
+    assert there == pytest.approx(back, rel=0.02)
+    wide = rng.normal(size=(3, 4, 40))
+    assert measure.prepared(wide).values.shape[2] == (11 if group == "rotation" else 40)
+    assert np.isfinite(outcome(measure, wide, y[:3, :4]).score)
+
+
+def test_shrinkage_fades_with_repeats():
+    rng = np.random.default_rng(0)
+    spreads = rng.normal(size=(2, 6, 3, 3))  # two systems that truly differ
+    gaps = []
+    for repeats in (5, 400):
+        x, y = (np.einsum("rzi,zij->rzj", rng.normal(size=(repeats, 6, 3)), spread) for spread in spreads)
+        both = [outcome(stochastic_shape(covariance=c, n_restarts=3), x, y).score for c in ("sample", "shrinkage")]
+        gaps.append(abs(both[0] - both[1]) / both[0])
+    assert gaps[1] < 0.05 < gaps[0]
 
 
 @pytest.mark.parametrize("exponent", [0.5, 1.0, 2.0])
@@ -154,7 +219,10 @@ def test_errors():
             outcome(measure, x, y[:, :5])
         with pytest.raises(MeasureError, match="no variance"):
             measure.prepared(np.ones((3, 5, 2)))
+    with pytest.raises(MeasureError, match="2 repeats; covariance='shrinkage' needs at least 3"):
+        stochastic_shape(covariance="shrinkage").prepared(x[:2])
     for make, message in (
+        (lambda: stochastic_shape(covariance="shrunk"), "covariance='shrunk' is not an option"),
         (lambda: stochastic_shape(2.5), "alpha=2.5"),
         (lambda: energy_shape(0.0), "exponent=0"),
         (lambda: energy_shape(n_restarts=0), "n_restarts=0"),
