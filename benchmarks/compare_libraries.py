@@ -1,6 +1,7 @@
 """Time ours and a peer in one process on the same arrays, after checking that the answers agree.
 
 ``python benchmarks/compare_libraries.py [--quick] [--case NAME ...] [--json FILE]``; see README.md beside this file.
+``--case agreement`` runs the table of agreement with independent packages.
 """
 
 from __future__ import annotations
@@ -27,7 +28,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from cases import CASES, Case
 
 SEED = 0
-PACKAGES = ("repcompare", "numpy", "scipy", "scikit-learn", "numba", "xarray", "rsatoolbox", "himalaya")
+PACKAGES = (
+    "repcompare", "numpy", "scipy", "scikit-learn", "numba", "xarray", "rsatoolbox", "himalaya", "POT", "dcor", "cca-zoo",
+    "mpmath", "netrep",
+)  # fmt: skip
+NAMES = {name: [name] for name in CASES} | {"agreement": [name for name in CASES if name.startswith("agreement_")]}
 FAILED = "answers differ"
 MISSING = "peer missing"
 RAISED = "raised"
@@ -159,7 +164,7 @@ def show(rows: Sequence[Row], about: dict[str, Any], console: Console) -> None:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small data, to see that everything runs and agrees")
-    parser.add_argument("--case", nargs="+", action="extend", metavar="NAME", choices=sorted(CASES), help="only these")
+    parser.add_argument("--case", nargs="+", action="extend", metavar="NAME", choices=sorted(NAMES), help="only these")
     parser.add_argument("--list", action="store_true", help="print the names of the cases and stop")
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the results to a file")
     parser.add_argument("--rounds", type=int, help="how often both are timed (default: as time allows)")
@@ -174,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n".join(CASES))
         return 0
     rows = []
-    for name in options.case or CASES:
+    for name in [name for chosen in options.case or CASES for name in NAMES[chosen]]:
         print(f"{name} ... ", end="", file=sys.stderr, flush=True)
         rows.append(attempt(CASES[name], options.quick, options.rounds))
         print(rows[-1].verdict, ratio(rows[-1]), file=sys.stderr, flush=True)

@@ -66,7 +66,8 @@ def compare(
     permutations : int
         Permutations of the stimuli behind the p-values.
     calibrated : bool
-        Also give ``score_calibrated``: the score above the 95 % point of its permutations, as a share of the best possible.
+        Also give ``score_calibrated``: the score above the 95 % point of its permutations, as a share of the best possible;
+        and ``score_calibrated_best``, above that of the best source under each permutation: the one for a chosen layer.
     unit_scores : bool
         Keep scores of single target units, where a measure has them.
     seed : int

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import repcompare as rc
+from repcompare.measures.stochastic import energy_shape, stochastic_shape
 
 folder = Path(os.environ.get("REPCOMPARE_DATA", "../shared/data")) / "v4_cowley2023"
 
@@ -38,6 +39,7 @@ first, second = sessions()
 
 # %% [markdown]
 # All measures of the menu that need one response per stimulus, in their default forms, and ten permutations for the floor.
+# The two that need single trials follow below.
 
 # %%
 menu = rc.measures()
@@ -55,6 +57,58 @@ for name, reason in table["reason"].items():
         print(f"{name}: {reason}")
 
 # %% [markdown]
+# ## Two measures that need single trials
+#
+# `stochastic_shape` and `energy_shape` compare how responses are distributed over the repeats of a picture, not their means
+# alone. The averages above cannot feed them: of the first session no single trials are published. So here two halves of
+# the neurons of the second session, with the trials of the 100 pictures shown first (6 to 10 each, of which the first 6 are
+# used); simulated trials where there are no recordings. Both halves were recorded together. Only the distribution of each
+# half enters, not what they share from trial to trial.
+
+
+# %%
+def single_trials():
+    if not folder.is_dir():
+        print("no recordings found: simulating trials")
+        return rc.simulate.brain_and_models(n_stimuli=100, n_units=50, repeats=6)[0]
+    raw = np.load(folder / "responses_raw" / "responses_210325.npy")[
+        :, :100
+    ]  # neurons, pictures, repeats; padded with NaN
+    picture, repeat = np.nonzero(np.isfinite(raw[0]))
+    return rc.representation(
+        raw[:, picture, repeat].T,
+        dims=("presentation", "unit"),
+        stimulus_id=[f"picture{i:03d}" for i in picture],
+        repeat=repeat,
+        attrs={"modality": "spikes", "response_units": "count"},
+    )
+
+
+def in_another_order(ds, seed):
+    """The same trials under the names of other pictures: what is left is the floor."""
+    pictures, index = np.unique(ds["stimulus_id"].values, return_inverse=True)
+    return ds.assign_coords(stimulus_id=("presentation", np.random.default_rng(seed).permutation(pictures)[index]))
+
+
+trials = single_trials()
+halves = [trials.isel(unit=slice(start, None, 2)) for start in (0, 1)]
+with_trials = {
+    name: make(n_restarts=3)
+    for name, make in {"stochastic_shape": stochastic_shape, "energy_shape": energy_shape}.items()
+}
+
+
+def distances(one, other):
+    return rc.compare(one, other, measures=with_trials, progress=False).score.values.ravel()
+
+
+found = distances(*halves)
+floors = np.mean([distances(halves[0], in_another_order(halves[1], seed)) for seed in range(4)], axis=0)
+for name, value, floor in zip(with_trials, found, floors, strict=True):
+    print(f"{name}: {value:.3f} with the same pictures, {floor:.3f} with others (in response units, smaller is nearer)")
+assert (found < floors).all()
+
+# %% [markdown]
 # How to read it, and what to choose:
 #
 # - **Do the two systems set the same stimuli apart?** `cka` (debiased) and `rsa`. Their floor is 0: what is above it is
@@ -66,6 +120,8 @@ for name, reason in table["reason"].items():
 #   forms (`svcca`, `pwcca`, `linear_r2`) grow with the number of units and need their floor.
 # - **Do single units correspond?** `soft_match`, `one_to_one`, `semi_match`: they change when the axes are rotated, the
 #   others do not. `rc.axis_alignment` says by how much.
+# - **Do they also vary alike from trial to trial?** `stochastic_shape` (means and covariances), `energy_shape` (whole
+#   distributions; unbiased by few trials). Both are in response units: standardise units first if these differ.
 # - **Are the neighbours the same?** `mutual_knn`, `cknna`: local geometry, insensitive to what is far apart.
 #
 # Similarities must lie above their floor and distances below it, or there is nothing to interpret.

@@ -15,7 +15,7 @@ from repcompare.engine.prepare import Prepared
 from repcompare.engine.progress import Tick
 from repcompare.engine.threads import Map
 from repcompare.measures._measure import Index
-from repcompare.statistics.influence import calibrate
+from repcompare.statistics.influence import above_floor, calibrate, permutation_floor
 from repcompare.statistics.resampling import interval, permutation_pvalues, permutations, subsets
 
 Float64 = npt.NDArray[np.float64]
@@ -57,8 +57,20 @@ def resample(work: Work, label: str, score: Float64) -> dict[str, Float64]:
         out["score_floor"] = null.mean(axis=0)
         if options.calibrated and np.isfinite(best):
             out["score_calibrated"] = calibrate(score, null, maximum=best, greater=greater)
+            out["score_calibrated_best"] = _calibrated_best(score, null, best, greater)
         out["score_pvalue"], out["score_pvalue_corrected"] = permutation_pvalues(score, null, greater=greater)
     return out
+
+
+def _calibrated_best(score: Float64, null: Float64, maximum: float, greater: bool) -> Float64:
+    """Scores above the floor of the best source: its largest value over sources is the calibrated maximum of the layers.
+
+    One permutation serves all sources, so that the best of them under it is what chance gives the best of so many.
+    """
+    best = np.fmax.reduce if greater else np.fmin.reduce
+    top, drawn = best(score, axis=0), best(null, axis=1)
+    floor = permutation_floor(top, drawn, greater=greater)
+    return above_floor(score, floor, maximum=maximum, greater=greater)
 
 
 def _interval(work: Work, label: str, score: Float64) -> tuple[Float64, Float64]:

@@ -22,6 +22,7 @@ RESAMPLED = (
     "score_high",
     "score_floor",
     "score_calibrated",
+    "score_calibrated_best",
     "score_pvalue",
     "score_pvalue_corrected",
 )

@@ -29,6 +29,7 @@ CELL_VARIABLES = {
     "score_null_mean": "exact mean under permuted stimuli, where theory gives it",
     "score_null_sd": "exact standard deviation under permuted stimuli, where theory gives it",
     "score_calibrated": "score above the 95 % point of its permutations, as a share of the best possible",
+    "score_calibrated_best": "the same above the 95 % point of the best source under each permutation: judge the best by it",
     "score_floor": "mean score of the same systems with the stimuli of the target permuted",
     "score_pvalue": "permutation p-value against unrelated stimuli",
     "score_pvalue_corrected": "the same against the best of all cells of this measure (max-statistic)",

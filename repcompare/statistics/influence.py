@@ -360,6 +360,14 @@ def calibrate(
     >>> round(float(calibrate(0.8, null)), 3)
     0.623
     """
+    floor = permutation_floor(score, null, alpha=alpha, greater=greater)
+    return above_floor(score, floor, maximum=maximum, greater=greater)
+
+
+def permutation_floor(
+    score: npt.ArrayLike, null: npt.ArrayLike, *, alpha: float = 0.05, greater: bool = True
+) -> Float64:
+    """Return tau of :func:`calibrate`, shape of ``score``."""
     s, drawn = np.asarray(score, dtype=np.float64), np.asarray(null, dtype=np.float64)
     if not 0 < alpha < 1:
         raise OptionError(f"alpha={alpha!r}; expected a number between 0 and 1, such as 0.05")
@@ -372,8 +380,14 @@ def calibrate(
         raise OptionError(f"{count} permutations cannot place alpha={alpha:g}; expected at least {needed}")
     sign = 1.0 if greater else -1.0
     together = np.sort(np.concatenate([sign * drawn, sign * s[None]]), axis=0)
-    floor = together[rank - 1]
-    room = sign * maximum - floor
+    return np.asarray(sign * together[rank - 1])
+
+
+def above_floor(score: npt.ArrayLike, floor: npt.ArrayLike, *, maximum: float, greater: bool = True) -> Float64:
+    """Return (s - floor) / (maximum - floor); NaN where the score is, 0 where the floor is the best possible score."""
+    s, tau = np.asarray(score, dtype=np.float64), np.asarray(floor, dtype=np.float64)
+    room = (maximum - tau) if greater else (tau - maximum)
+    above = (s - tau) if greater else (tau - s)
     with np.errstate(divide="ignore", invalid="ignore"):
-        out = np.where(room > 0, (sign * s - floor) / room, 0.0)
+        out = np.where(room > 0, above / room, 0.0)
     return np.where(np.isnan(s), np.nan, out)

@@ -336,6 +336,19 @@ class TestInference:
             np.testing.assert_allclose(exact, drawn, atol=0.012)
         assert np.isnan(scores.score_null_mean.sel(measure="rsa")).all()
 
+    def test_the_best_of_unrelated_layers_is_rarely_above_its_floor(self):
+        """Spec: positive in at most 7 % of null draws at alpha = .05; by the floor of a single layer far more often."""
+        rng, alone, together = np.random.default_rng(0), [], []
+        for seed in range(60):
+            names = [f"s{i}" for i in range(20)]
+            nulls = {f"l{k}": rc.representation(rng.normal(size=(20, 5)), stimulus=names) for k in range(8)}
+            target = rc.representation(rng.normal(size=(20, 5)), stimulus=names)
+            found = compare(nulls, target, measures="cka", permutations=39, calibrated=True, seed=seed)
+            alone.append(bool((found.score_calibrated > 0).any()))
+            together.append(bool((found.score_calibrated_best > 0).any()))
+        assert np.mean(together) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 60)  # .134: three standard errors
+        assert np.mean(alone) > 0.2
+
     def test_calibrated_scores(self, layers, brain):
         layers["noise"] = rc.representation(np.random.default_rng(5).normal(size=(N, 9)), stimulus=NAMES)
         scores = compare(layers, brain, measures=["cka", "procrustes"], permutations=99, calibrated=True)
@@ -343,6 +356,9 @@ class TestInference:
         assert (calibrated.sel(source="layer0") > 0.3).all()
         assert (calibrated.sel(source="noise") < 0.05).all()
         assert (calibrated.sel(measure="cka") < scores.score.sel(measure="cka")).all()
+        best = scores.score_calibrated_best
+        assert (best <= calibrated + 1e-12).all()  # the floor of the best of three is higher than that of one
+        assert (best.sel(source="layer0") > 0.3).all()
         with pytest.raises(OptionError, match="calibrated=True needs permutations= of at least 19"):
             compare(layers, brain, measures="cka", calibrated=True)
 
