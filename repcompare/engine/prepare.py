@@ -65,14 +65,15 @@ class Prepared:
     info : PartInfo
     as_source, as_target : dict of measure label to state
         One and the same where a measure treats both sides alike.
-    values : ndarray or None
-        The responses, kept only for measures whose states cannot be permuted.
+    values : dict of what a measure needs to ndarray
+        The responses, kept only for measures whose states cannot be permuted: ``mean`` (n_stimuli, n_units), ``repeats``
+        (n_repeats, n_stimuli, n_units).
     """
 
     info: PartInfo
     as_source: dict[str, Any]
     as_target: dict[str, Any]
-    values: Array | None
+    values: dict[str, Array]
 
 
 def prepare_part(part: Part, plan: Plan) -> Prepared:
@@ -112,6 +113,7 @@ def _prepare(part: Part, plan: Plan) -> Prepared:
     info = _info(part, plan, values, kept)
     as_source: dict[str, Any] = {}
     as_target: dict[str, Any] = {}
+    permutable: dict[str, Array] = {}
     for label, measure in measures.items():
         data = values if measure.needs == "mean" else _repeats(part, plan, measure, kept)
         _check_nan(data, label, plan, info.unit_ids)
@@ -121,11 +123,12 @@ def _prepare(part: Part, plan: Plan) -> Prepared:
             as_target[label] = as_source[label]
         elif part.side != "source":
             as_target[label] = measure.prepared(data, plan.folds, side="target")
-    permuted = options.permutations > 0 and any(m.restrict is None for m in measures.values())
+        if options.permutations and measure.restrict is None and part.side != "source":
+            permutable[measure.needs] = data
     if options.ceiling and part.side != "source":
         ceilings, warnings = _ceilings(part, plan, kept)
         info = replace(info, ceilings=ceilings, warnings=warnings)
-    return Prepared(info, as_source, as_target, values if permuted and part.side != "source" else None)
+    return Prepared(info, as_source, as_target, permutable)
 
 
 def _info(part: Part, plan: Plan, values: Array, kept: np.ndarray) -> PartInfo:

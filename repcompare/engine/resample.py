@@ -106,5 +106,5 @@ def _permute(work: Work, label: str, target: Prepared, order: Index) -> Any:
     measure = work.plan.study.measures[label]
     if measure.restrict is not None:
         return measure.restrict(target.as_target[label], order)
-    assert target.values is not None
-    return measure.prepared(np.ascontiguousarray(target.values[order]), work.plan.folds, side="target")
+    values = np.ascontiguousarray(np.take(target.values[measure.needs], order, axis=-2))
+    return measure.prepared(values, work.plan.folds, side="target")

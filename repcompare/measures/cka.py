@@ -32,11 +32,12 @@ from repcompare.measures._pairs import (
     feature_product,
     from_kernel,
     raw,
+    require_spread,
     restrict_pairs,
     score,
     scores,
 )
-from repcompare.measures.dependence import ALIKE, squared_distances
+from repcompare.measures.dependence import squared_distances
 
 Estimator = Literal["debiased", "biased", "stimulus_and_unit", "repeats", "rv2"]
 ESTIMATORS: dict[str, str] = {
@@ -123,7 +124,7 @@ def cka(
         if estimator == "repeats":
             return _prepare_repeats(values)
         if kernel != "linear":
-            return _from_kernel(_of_distances(values, kernel, bandwidth, absolute), estimator, values)[0]
+            return from_kernel(_of_distances(values, kernel, bandwidth, absolute), estimator, eps=input_eps(values))[0]
         return _prepare_linear(values, estimator)
 
     options: dict[str, Any] = {"estimator": estimator}
@@ -177,19 +178,11 @@ def _restrictable(estimator: str, kernel: str, absolute: bool) -> bool:
 def _prepare_linear(values: Array, estimator: str) -> KernelState:
     n, p = values.shape
     wide = 2 * p >= n
-    state, own = _from_kernel(gram(values), estimator, values) if wide else _from_factor(centre(values), estimator)
+    if wide:
+        state, own = from_kernel(gram(values), estimator, eps=input_eps(values))
+    else:
+        state, own = _from_factor(centre(values), estimator)
     return _scaled(state, _unit_correction(values, own)) if estimator == "stimulus_and_unit" else state
-
-
-def _from_kernel(lower: Array, estimator: str, values: Array) -> tuple[KernelState, float]:
-    """Centre and normalise a kernel; refuse one of which U-centring leaves only rounding."""
-    state, own = from_kernel(lower, estimator)
-    if estimator in U_CENTRED and state.norm <= ALIKE * input_eps(values) * float(np.linalg.norm(lower)):
-        raise MeasureError(
-            "cka: all stimuli are equally far apart (as in one-hot codes), so that nothing is left after centring; "
-            "expected distances that differ, or estimator='biased'"
-        )
-    return state, own
 
 
 def _from_factor(factor: Array, estimator: str) -> tuple[KernelState, float]:
@@ -243,6 +236,7 @@ def _prepare_repeats(values: Array) -> KernelState:
         alone += centred_pairs(lower, "debiased")[2]
         total += lower
     together = centred_pairs(total, "debiased")[2]
+    require_spread(float(np.sqrt(together)), float(np.linalg.norm(total)), input_eps(values), "cka")
     sigma = (together - alone) / (repeats * (repeats - 1))
     if sigma <= 0:
         raise MeasureError(
@@ -259,7 +253,7 @@ def _of_distances(values: Array, kernel: str, bandwidth: float | str, absolute: 
     if absolute:
         sigma = float(bandwidth)
     else:
-        median = float(np.sqrt(np.median(squared[np.tril_indices(len(squared), -1)])))
+        median = float(np.median(np.sqrt(squared[np.tril_indices(len(squared), -1)])))
         if median == 0:
             raise MeasureError("cka: the median distance is 0: most stimuli have the same response; give bandwidth=")
         sigma = median * (1.0 if bandwidth == "median" else float(bandwidth))

@@ -29,7 +29,6 @@ PAIR_BLOCK = 1 << 14  # pairs of stimuli per block of the batched product
 Float64 = npt.NDArray[np.float64]
 NORMS = ("frobenius", "spectral")
 CLOSE = 1e-6  # below this share of |D|^2 + |E|^2 the difference of squares has lost its digits
-ALIKE = 10  # distances that differ by less than this many units in the last place are all equal
 
 
 def squared_distances(values: Array) -> Float64:
@@ -92,9 +91,7 @@ def distance_correlation(*, debiased: bool = True) -> Measure:
 
     def prepare(values: Array) -> KernelState:
         distances = np.sqrt(squared_distances(values))
-        state, _ = from_kernel(distances, estimator, "distance_correlation")
-        _require_spread(state.norm, float(np.linalg.norm(distances)), input_eps(values))
-        return state
+        return from_kernel(distances, estimator, "distance_correlation", input_eps(values))[0]
 
     return Measure(
         name="distance_correlation",
@@ -115,14 +112,6 @@ def distance_correlation(*, debiased: bool = True) -> Measure:
 
 def _state_bytes(n: int, p: int, itemsize: int, folds: int) -> int:
     return 4 * n * n
-
-
-def _require_spread(centred: float, whole: float, eps: float) -> None:
-    if centred <= ALIKE * eps * whole:
-        raise MeasureError(
-            "distance_correlation: all stimuli are equally far apart (as in one-hot codes), so that nothing is left "
-            "after centring; expected distances that differ"
-        )
 
 
 def _restrict(state: KernelState, rows: Index) -> KernelState:

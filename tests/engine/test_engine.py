@@ -349,6 +349,17 @@ class TestInference:
         assert np.mean(together) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 60)  # .134: three standard errors
         assert np.mean(alone) > 0.2
 
+    def test_measures_of_single_repeats_are_permuted_with_all_their_repeats(self):
+        rng = np.random.default_rng(0)
+        z = rng.normal(size=(20, 4))
+        sides = [z @ rng.normal(size=(4, 6)) + 0.3 * rng.normal(size=(3, 20, 6)) for _ in range(2)]
+        ids = np.tile([f"s{i:02d}" for i in range(20)], 3)
+        trials = [rc.representation(v.reshape(60, 6), dims=("presentation", "unit"), stimulus_id=ids) for v in sides]
+        asked = ["cka", cka(estimator="repeats")]
+        scores = compare(*trials, measures=asked, permutations=19, seed=3)
+        assert (scores.score_floor < 0.3).all()
+        assert (scores.score_pvalue == 0.05).all()
+
     def test_calibrated_scores(self, layers, brain):
         layers["noise"] = rc.representation(np.random.default_rng(5).normal(size=(N, 9)), stimulus=NAMES)
         scores = compare(layers, brain, measures=["cka", "procrustes"], permutations=99, calibrated=True)

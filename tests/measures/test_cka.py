@@ -37,12 +37,18 @@ def test_linear_equals_the_oracle_by_every_route(estimator, shape):
 @pytest.mark.parametrize("estimator", HSIC)
 @pytest.mark.parametrize("multiple", ["median", 0.5])
 @pytest.mark.parametrize("kernel", ["rbf", "laplace"])
-def test_kernels_of_distances_equal_the_oracle(kernel, estimator, multiple):
-    x, y = systems()
+@pytest.mark.parametrize("n", [14, 9])  # an odd and an even number of pairs: the median is one distance, or between two
+def test_kernels_of_distances_equal_the_oracle(n, kernel, estimator, multiple):
+    x, y = systems(n)
     factor = 1.0 if multiple == "median" else multiple
     sigmas = {"sigma_x": factor * naive.median_distance(x), "sigma_y": factor * naive.median_distance(y)}
     found = score(cka(kernel, bandwidth=multiple, estimator=estimator), x, y)
     assert found == pytest.approx(naive.cka(x, y, HSIC[estimator], kernel, **sigmas), abs=1e-12)
+
+
+def test_repeats_of_equidistant_stimuli_are_refused():
+    with pytest.raises(MeasureError, match="equally far apart"):
+        cka(estimator="repeats").prepared(np.stack([np.eye(20)] * 3))
 
 
 @pytest.mark.parametrize("kernel", ["rbf", "laplace"])
