@@ -1,10 +1,36 @@
 """All cases, by name."""
 
-from cases import adapters, alignment, encoding, engine, geometry, rsa
+from cases import (
+    adapters,
+    agreement,
+    alignment,
+    encoding,
+    engine,
+    geometry,
+    pairwise,
+    rsa,
+    rsa_comparators,
+    rsa_inference,
+    rsa_models,
+)
 from cases._case import Case, Target
 
 __all__ = ["CASES", "Case", "Target"]
 
 CASES: dict[str, Case] = {
-    case.name: case for module in (rsa, alignment, geometry, encoding, engine, adapters) for case in module.CASES
+    case.name: case
+    for module in (
+        rsa,
+        rsa_comparators,
+        rsa_inference,
+        rsa_models,
+        alignment,
+        geometry,
+        pairwise,
+        encoding,
+        engine,
+        adapters,
+        agreement,
+    )
+    for case in module.CASES
 }

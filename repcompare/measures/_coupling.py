@@ -12,6 +12,8 @@ from repcompare.measures._measure import Array, Folds, Index, Measure, Outcome
 from repcompare.measures._nuclear import same_rows
 from repcompare.measures._transport import Coupling, assign, transport
 
+DIGITS = 1e-4  # a squared distance below this share of the squared sizes is summed anew from differences
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -63,7 +65,8 @@ class Form:
             same_rows(a.train, b.train, "shape_distance")
             weights = a.train.T @ b.train
             plans.append((transport if self.soft else assign)(weights))
-            scores.append(self._score(a.test, b.test, plans[-1]))
+            total = plans[-1].total(weights) if a.test is a.train else None
+            scores.append(self._score(a.test, b.test, plans[-1], total))
         return Outcome(
             score=float(np.mean(scores)),
             fold_scores=np.array(scores) if self.held_out else None,
@@ -71,12 +74,20 @@ class Form:
             counts={} if self.soft else {"units_padded": abs(x[0].train.shape[1] - y[0].train.shape[1])},
         )
 
-    def _score(self, x: Float64, y: Float64, plan: Coupling) -> float:
+    def _score(self, x: Float64, y: Float64, plan: Coupling, total: float | None) -> float:
+        """Score of a plan whose products of coupled units sum to ``total``, where the matching has left that known."""
+        if total is None:
+            total = float(plan.mass @ np.einsum("ij,ij->j", x[:, plan.rows], y[:, plan.columns]))
         if self.score == "euclidean":
-            return float(np.sqrt(self._chord(x, y, plan)))
-        overlap = np.einsum("ij,ij->j", x[:, plan.rows], y[:, plan.columns])
-        cosine = bounded_cosine(float(plan.mass @ overlap), "shape_distance")
+            sizes = self._size(x) + self._size(y)
+            squared = sizes - 2 * total
+            return float(np.sqrt(squared if squared > DIGITS * sizes else self._chord(x, y, plan)))
+        cosine = bounded_cosine(total, "shape_distance")
         return cosine if self.score == "similarity" else angle(cosine, lambda: np.sqrt(self._chord(x, y, plan)))
+
+    def _size(self, units: Float64) -> float:
+        """Sum of squares; for soft matchings, where each unit has mass 1 / p, their mean over units."""
+        return float(np.vdot(units, units)) / (units.shape[1] if self.soft else 1)
 
     def _chord(self, x: Float64, y: Float64, plan: Coupling) -> float:
         squared = plan.chord(x, y)

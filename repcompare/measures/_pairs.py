@@ -20,6 +20,7 @@ from repcompare.measures._measure import Array, Index, Outcome
 
 U_CENTRED = ("debiased", "stimulus_and_unit", "repeats")
 UNBOUNDED = ("stimulus_and_unit", "repeats")  # scores that may leave [-1, 1]
+ALIKE = 10  # a centred kernel within this many units in the last place of the kernel itself is rounding
 BLOCK_NUMBERS = 1 << 21  # numbers in a block of the batched product: 16 MB, whatever the number of sources
 
 
@@ -50,15 +51,32 @@ class KernelState:
     factor: Array | None = None
 
 
-def from_kernel(lower: Array, estimator: str, measure: str = "cka") -> tuple[KernelState, float]:
-    """Centre a kernel, given by its lower triangle (n, n), and normalise it; return its own term before that too."""
+def from_kernel(
+    lower: Array, estimator: str, measure: str = "cka", eps: float | None = None
+) -> tuple[KernelState, float]:
+    """Centre a kernel, given by its lower triangle (n, n), and normalise it; return its own term before that too.
+
+    ``eps`` is the precision of the data where the kernel has a finer one.
+    """
     n = lower.shape[0]
     pairs, diagonal, squares = centred_pairs(lower, estimator)
     require_variance(squares, measure)
+    if estimator in U_CENTRED:
+        fine = float(np.finfo(lower.dtype).eps) if eps is None else eps
+        require_spread(float(np.sqrt(squares)), float(np.linalg.norm(lower)), fine, measure)
     if estimator == "biased":
         pairs = np.concatenate([pairs, diagonal.astype(pairs.dtype)])
     pairs /= pairs.dtype.type(np.sqrt(squares))
     return KernelState(estimator, n, float(np.sqrt(squares)), measure, pairs=pairs), squares
+
+
+def require_spread(centred: float, whole: float, eps: float, measure: str) -> None:
+    """Raise when U-centring leaves only rounding: it takes away all that stimuli at equal distances (one-hot) have."""
+    if centred <= ALIKE * eps * whole:
+        raise MeasureError(
+            f"{measure}: all stimuli are equally far apart (as in one-hot codes), so that nothing is left after centring; "
+            "expected distances that differ, or a biased form of the measure"
+        )
 
 
 def centred_pairs(lower: Array, estimator: str) -> tuple[Array, npt.NDArray[np.float64], float]:

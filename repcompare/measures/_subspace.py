@@ -14,6 +14,7 @@ import numpy as np
 import scipy.linalg
 
 from repcompare.errors import MeasureError
+from repcompare.measures._blas import gram_eigenvalues
 from repcompare.measures._linalg import Float64, thin_factor
 from repcompare.measures._measure import Array
 
@@ -148,11 +149,10 @@ def overlap(x: Basis, y: Basis) -> Float64:
 
 def canonical_sum(cross: Float64) -> float:
     """Sum of the singular values (r, q) -> float, each clipped to 1; from eigenvalues where these keep the digits."""
-    small = cross if cross.shape[0] <= cross.shape[1] else cross.T
-    values = np.linalg.eigvalsh(small @ small.T)
+    values = gram_eigenvalues(cross)  # of cosines, so that nothing overflows
     if values[0] > 1e-8 * values[-1]:
         return float(np.minimum(np.sqrt(values), 1.0).sum())
-    return float(np.minimum(scipy.linalg.svdvals(cross, check_finite=False), 1.0).sum())
+    return float(np.minimum(np.linalg.svd(cross, compute_uv=False), 1.0).sum())
 
 
 def spectrum(

@@ -13,6 +13,7 @@ import scipy.optimize
 import scipy.sparse
 
 from repcompare.errors import MeasureError, MissingExtraError
+from repcompare.kernels.assignment import pair_off
 from repcompare.measures._linalg import Float64
 from repcompare.measures._measure import Index
 
@@ -47,9 +48,17 @@ class Coupling:
 
 
 def assign(weights: Float64) -> Coupling:
-    """Pair off the units so that the summed weight (p, q) is largest; min(p, q) pairs of mass 1."""
-    rows, columns = scipy.optimize.linear_sum_assignment(weights, maximize=True)
-    return Coupling(rows, columns, np.ones(len(rows)))
+    """Pair off the units so that the summed weight (p, q) is largest; min(p, q) pairs of mass 1, by rows."""
+    p, q = weights.shape
+    if not np.isfinite(weights.sum()):
+        raise MeasureError(f"products of {p} and {q} units overflow; bring the responses to a smaller scale")
+    found = np.empty(min(p, q), dtype=np.intp)
+    pair_off(np.ascontiguousarray(weights if p <= q else weights.T), found)
+    mass = np.ones(len(found))
+    if p <= q:
+        return Coupling(np.arange(p), found, mass)
+    order = found.argsort()
+    return Coupling(found[order], order, mass)
 
 
 def transport(weights: Float64, solver: Solver | None = None) -> Coupling:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from repcompare.errors import MeasureError
+from repcompare.kernels.units import largest_sizes, to_unit_length
 from repcompare.measures._linalg import Float64, centre64, fold_parts, input_eps, require_variance
 from repcompare.measures._measure import Array, Folds, Index
 
@@ -31,8 +32,8 @@ State = tuple[Units, ...]
 
 def standardised(values: Array) -> State:
     """Return the state of a measure in sample: the columns of (n_stimuli, n_units) that vary, with norm 1."""
-    centred = centre64(values)
-    units, alive = _unit_norm(centred, _rounding(values))
+    units = centre64(values)
+    alive = _unit_norm(units, _rounding(values))
     units = units if alive.all() else np.ascontiguousarray(units[:, alive])
     return (_units(units, units, alive),)
 
@@ -41,12 +42,15 @@ def standardised_parts(values: Array, folds: Folds) -> State:
     """Return the state of a held-out measure: units that vary over training stimuli, each part with norm 1."""
     found = []
     for (train, test), (rows, _) in zip(fold_parts(values, folds), folds.splits, strict=True):
-        noise = _rounding(values[rows])
-        fitted, alive = _unit_norm(train, noise)
         if len(test) < 2:
             raise MeasureError(f"{len(test)} test stimuli in a fold; a correlation needs at least 2; use fewer folds")
-        tested, _ = _unit_norm(test - test.mean(axis=0), noise)
-        found.append(_units(fitted[:, alive], tested[:, alive], alive))
+        if len(train) < 3:  # every correlation over two stimuli is 1 or -1: any matching is as good
+            raise MeasureError(f"{len(train)} training stimuli in a fold; a matching needs at least 3; add stimuli")
+        noise = _rounding(values[rows])
+        tested = test - test.mean(axis=0)
+        alive = _unit_norm(train, noise)
+        _unit_norm(tested, noise)
+        found.append(_units(train[:, alive], tested[:, alive], alive))
     return tuple(found)
 
 
@@ -58,15 +62,17 @@ def _units(train: Float64, test: Float64, alive: npt.NDArray[np.bool_]) -> Units
 
 def _rounding(values: Array) -> Float64:
     """Standard deviation (n_units,) that rounding alone may give a constant unit: the input's precision at its size."""
-    size: Float64 = np.abs(values).max(axis=0).astype(np.float64)
-    return size * input_eps(values)
+    size = np.empty(values.shape[1])
+    largest_sizes(np.ascontiguousarray(values), size)
+    size *= input_eps(values)
+    return size
 
 
-def _unit_norm(centred: Float64, rounding: Float64) -> tuple[Float64, npt.NDArray[np.bool_]]:
-    """Columns divided by their norms, zero where only rounding varies; and which vary."""
-    norms = np.linalg.norm(centred, axis=0)
-    alive = norms > rounding * np.sqrt(len(centred))
-    return centred * np.divide(1.0, norms, out=np.zeros_like(norms), where=alive), alive
+def _unit_norm(centred: Float64, rounding: Float64) -> npt.NDArray[np.bool_]:
+    """Divide columns by their norms, in place, those to zero where only rounding varies; return which vary."""
+    alive = np.empty(centred.shape[1], dtype=np.bool_)
+    to_unit_length(centred, rounding * np.sqrt(len(centred)), alive)
+    return alive
 
 
 def restrict(state: State, rows: Index) -> State:

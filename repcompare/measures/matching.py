@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from repcompare.errors import MeasureError, OptionError, choose
-from repcompare.measures._coupling import Form
+from repcompare.measures._coupling import DIGITS, Form
 from repcompare.measures._linalg import Float64, bounded_cosine, centre64, fold_parts, require_variance
 from repcompare.measures._measure import Array, Folds, Measure, Outcome, as_outcome
 from repcompare.measures._nuclear import same_rows
@@ -286,10 +286,12 @@ def _euclidean(x: State, y: State) -> Outcome:
     plans, scores = [], []
     for a, b in zip(x, y, strict=True):
         same_rows(a.train, b.train, "soft_match")
-        squares = (np.einsum("ij,ij->j", units, units) for units in (a.train, b.train))
-        distances = np.add.outer(*squares) - 2 * (a.train.T @ b.train)
-        plans.append(transport(-distances))
-        scores.append(float(np.sqrt(plans[-1].chord(a.test, b.test))))
+        squares = [np.einsum("ij,ij->j", units, units) for units in (a.train, b.train)]
+        nearness = 2 * (a.train.T @ b.train) - np.add.outer(*squares)
+        plans.append(transport(nearness))
+        squared = -plans[-1].total(nearness)
+        exact = a.test is a.train and squared > DIGITS * sum(float(s.mean()) for s in squares)
+        scores.append(float(np.sqrt(squared if exact else plans[-1].chord(a.test, b.test))))
     in_sample = x[0].test is x[0].train
     return Outcome(
         score=float(np.mean(scores)),

@@ -8,7 +8,7 @@ import pytest
 from repcompare.errors import MeasureError, MissingExtraError, OptionError
 from repcompare.measures import _transport, registry
 from repcompare.measures._measure import Folds, as_outcome
-from repcompare.measures._transport import transport
+from repcompare.measures._transport import assign, transport
 from repcompare.measures._units import haar
 from repcompare.measures.cka import cka
 from repcompare.measures.matching import axis_alignment, one_to_one, permutation, semi_match, soft_match
@@ -60,6 +60,24 @@ def test_solvers_agree_on_ties_and_at_a_larger_size():
         for solver in ("emd", "highs"):
             if solver == "highs" or _transport._emd() is not None:
                 assert transport(weights, solver).total(weights) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(7, 7), (4, 9), (9, 4), (1, 3), (3, 1)], ids=str)
+def test_assignment_of_either_shape(shape):
+    weights = np.random.default_rng(0).normal(size=shape)
+    pairs = assign(weights)
+    assert pairs.total(weights) == pytest.approx(naive_matching.best_pairing(weights), abs=1e-14)
+    assert (np.diff(pairs.rows) > 0).all()
+    assert len(set(pairs.columns.tolist())) == min(shape)
+    mirrored = assign(weights.T)  # a view that is not C-ordered
+    assert mirrored.total(weights.T) == pytest.approx(pairs.total(weights), abs=1e-14)
+
+
+def test_weights_that_overflow_raise():
+    with pytest.raises(MeasureError, match="products of 2 and 3 units overflow"):
+        assign(np.array([[1.0, np.inf, 0.0], [0.0, 1.0, 2.0]]))
+    with pytest.raises(MeasureError, match="overflow"):
+        assign(np.array([[np.nan, 1.0], [0.0, 1.0]]))
 
 
 def test_without_the_extra_the_programme_has_a_limit(monkeypatch):
@@ -159,6 +177,27 @@ def test_order_of_the_scores():
         free, paired, soft = (outcome(m, x, y).score for m in (semi_match(), one_to_one(), soft_match()))
         assert free >= paired - 1e-12
         assert soft == pytest.approx(paired, abs=1e-12)
+
+
+@pytest.mark.parametrize("gap", [1.0, 1e-2, 1e-4, 1e-8])
+@pytest.mark.parametrize("width", [4, 6])
+def test_distances_keep_their_digits_as_systems_come_close(gap, width):
+    """Squared sizes less twice the products lose digits near 0: there the differences themselves are summed."""
+    x, noise = systems(20, width, width)
+    x = x - x.mean(0)
+    x = np.hstack([x, np.zeros((20, 6 - width))])
+    y = x.copy()
+    y[:, :width] += gap * (noise - noise.mean(0))
+    expected = np.sqrt(-naive_matching.best_pairing(-naive_matching.square_distances(x, y)))
+    raw = permutation(score="euclidean", scale=False)
+    assert outcome(raw, x[:, :width], y).score == pytest.approx(expected, rel=1e-9)
+    if width == 6:
+        assert outcome(soft_match("euclidean"), x, y).score == pytest.approx(expected / np.sqrt(6), rel=1e-9)
+        scaled = [v / np.linalg.norm(v) for v in (x, y)]
+        chord = np.sqrt(-naive_matching.best_pairing(-naive_matching.square_distances(*scaled)))
+        for group in ("permutation", "soft"):
+            found = outcome(shape_distance(group=group, score="euclidean"), x, y).score
+            assert found == pytest.approx(chord, rel=1e-6)
 
 
 def test_soft_euclidean_keeps_the_triangle():
