@@ -1,3 +1,4 @@
+from data_adapters.fmri.maps import write_map as write_map
 from repcompare import errors as errors
 from repcompare import simulate as simulate
 from repcompare.compare import compare as compare
@@ -43,6 +44,8 @@ from repcompare.labels.scores import concat_scores as concat_scores
 from repcompare.labels.spikes import bin_spikes as bin_spikes
 from repcompare.labels.store import open as open
 from repcompare.labels.store import save as save
+from repcompare.searchlight import neighbourhoods as neighbourhoods
+from repcompare.searchlight import searchlight as searchlight
 from repcompare.views import plot as plot
 from repcompare.views.table import table as table
 

@@ -10,6 +10,7 @@ from cases import (
     pairwise,
     rsa,
     rsa_comparators,
+    rsa_distances,
     rsa_inference,
     rsa_models,
 )
@@ -22,6 +23,7 @@ CASES: dict[str, Case] = {
     for module in (
         rsa,
         rsa_comparators,
+        rsa_distances,
         rsa_inference,
         rsa_models,
         alignment,

@@ -10,7 +10,9 @@ from numba import njit
 
 
 @njit(nogil=True, cache=True)
-def fill_midranks(values: npt.NDArray[np.float64], order: npt.NDArray[np.intp], ranks: npt.NDArray[Any]) -> None:
+def fill_midranks(
+    values: npt.NDArray[np.float64], order: npt.NDArray[np.integer[Any]], ranks: npt.NDArray[Any]
+) -> None:
     """Write the ranks 1 ... n of ``values`` into ``ranks``; equal values share the mean of their ranks.
 
     Parameters

@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import rankdata, spearmanr
+from scipy.stats import kendalltau, rankdata, spearmanr
 
 from repcompare.errors import MeasureError, OptionError
 from repcompare.measures.rsa import METHODS, compare_rdms, rdm, shared_pairs
 from repcompare.measures.rsa._condensed import take
 from repcompare.measures.rsa.comparators import midranks, share_tied
-from tests import naive_rsa as naive
+from tests import naive_rsa as naive_rdm
+from tests import naive_rsa_comparators as naive
 
-NAMES = list(METHODS)
+NAMES = [name for name in METHODS if METHODS[name].family in ("dot", "tau")]
 WHITENED = [name for name in NAMES if METHODS[name].whitened]
 K = 9
 N = K * (K - 1) // 2
@@ -102,7 +103,7 @@ def test_whitened_cosine_of_squared_distances_is_linear_cka(n, p, q, normalize):
     x = rng.normal(size=(n, p)) + 5
     y = x @ rng.normal(size=(p, q)) + rng.normal(size=(n, q))
     a, b = (rdm(v, "squared_euclidean", normalize_units=normalize) for v in (x, y))
-    assert compare_rdms(a, b, "whitened_cosine") == pytest.approx(naive.biased_linear_cka(x, y), abs=1e-12)
+    assert compare_rdms(a, b, "whitened_cosine") == pytest.approx(naive_rdm.biased_linear_cka(x, y), abs=1e-12)
 
 
 def test_golden_linear_cka():
@@ -190,7 +191,7 @@ def test_ranks():
     np.testing.assert_array_equal(midranks([8, 6, 10, np.nan]), [2, 1, 3, np.nan])
     v = np.random.default_rng(0).integers(0, 9, size=200).astype(float)
     np.testing.assert_array_equal(midranks(v), rankdata(v))
-    np.testing.assert_array_equal(midranks(v), naive.midranks(v))
+    np.testing.assert_array_equal(midranks(v), naive_rdm.midranks(v))
 
 
 def test_shared_pairs_are_counted():
@@ -209,7 +210,7 @@ def test_a_zero_rdm_raises(name):
         compare_rdms(a, np.stack([a, 0 * a]), name)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if METHODS[n].centred])
+@pytest.mark.parametrize("name", [n for n in NAMES if METHODS[n].centred or METHODS[n].ordinal])
 def test_a_constant_rdm_raises(name):
     a, _ = two()
     constant = np.full(N, 0.1)
@@ -250,7 +251,8 @@ def test_rdms_that_cannot_be_compared():
 @pytest.mark.parametrize(
     ("sigma", "message"),
     [
-        (np.ones(K - 1), "shape"),
+        (np.ones(K - 1), "that of 8 stimuli, the RDMs have 9"),
+        (np.ones((K, K - 1)), "shape"),
         (np.zeros(K), "positive"),
         (np.full(K, np.nan), "NaN"),
         (np.ones((K, K)) - 2 * np.eye(K), "not positive definite"),
@@ -267,3 +269,120 @@ def test_a_covariance_without_whitening_raises():
     a, b = two()
     with pytest.raises(MeasureError, match="stimulus_covariance has no meaning for method='cosine'"):
         compare_rdms(a, b, "cosine", stimulus_covariance=np.ones(K))
+
+
+# Controls, centring, stacks with holes
+
+
+def controls(seed=5, n=N, count=2):
+    rng = np.random.default_rng(seed)
+    return rng.gamma(2.0, size=(count, n))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("semipartial", [False, True])
+@pytest.mark.parametrize("nan", [0.0, 0.15])
+@pytest.mark.parametrize("ties", [False, True])
+def test_partial_scores_equal_the_definition(name, semipartial, nan, ties):
+    a, b = two(ties=ties, nan=nan)
+    z = controls() + np.nan_to_num(a, nan=1.0)
+    if nan:
+        z[0, 7] = np.nan
+    found = compare_rdms(a, b, name, control=z, semipartial=semipartial)
+    assert found == pytest.approx(naive.compare(a, b, name, control=z, semipartial=semipartial), abs=1e-10)
+    table = compare_rdms(np.stack([a, b]), np.stack([b, a]), name, control=z, semipartial=semipartial)
+    assert table[0, 0] == pytest.approx(found, abs=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["none", "variances", "matrix"])
+@pytest.mark.parametrize("nan", [0.0, 0.15])
+def test_whitened_means_and_controls_in_the_whitened_product(kind, nan):
+    a, b = two(nan=nan)
+    sigma, z = covariance(kind), controls(count=1)
+    options = {"centring": "whitened", "control": z}
+    found = compare_rdms(a, b, "whitened_pearson", stimulus_covariance=sigma, **options)
+    assert found == pytest.approx(naive.compare(a, b, "whitened_pearson", sigma, **options), abs=1e-10)
+    del options["control"]
+    found = compare_rdms(a, b, "whitened_pearson", stimulus_covariance=sigma, **options)
+    assert found == pytest.approx(naive.compare(a, b, "whitened_pearson", sigma, **options), abs=1e-10)
+    shifted = compare_rdms(a + 3, b, "whitened_pearson", stimulus_covariance=sigma, **options)
+    assert shifted == pytest.approx(found, abs=1e-10)
+
+
+def test_collinear_and_constant_controls_add_nothing_and_what_they_explain_raises():
+    a, b = two()
+    z = controls(count=1)
+    for name in NAMES:
+        once = compare_rdms(a, b, name, control=z)
+        assert compare_rdms(a, b, name, control=np.vstack([z, 2 * z])) == pytest.approx(once, abs=1e-9)
+        with pytest.raises(MeasureError, match="explained entirely by control="):
+            compare_rdms(a, b, name, control=b)
+    with pytest.raises(MeasureError, match=r"control has 28 pairs \(8 stimuli\)"):
+        compare_rdms(a, b, control=z[:, :28])
+
+
+def test_partial_spearman_of_one_control_is_the_textbook_formula():
+    a, b = two()
+    (z,) = controls(count=1)
+    r = {
+        pair: spearmanr(*pair_values).statistic
+        for pair, pair_values in {"ab": (a, b), "az": (a, z), "bz": (b, z)}.items()
+    }
+    expected = (r["ab"] - r["az"] * r["bz"]) / np.sqrt((1 - r["az"] ** 2) * (1 - r["bz"] ** 2))
+    assert compare_rdms(a, b, "spearman", control=z) == pytest.approx(expected, abs=1e-12)
+    t = {pair: kendalltau(*v).statistic for pair, v in {"ab": (a, b), "az": (a, z), "bz": (b, z)}.items()}
+    expected = (t["ab"] - t["az"] * t["bz"]) / np.sqrt((1 - t["az"] ** 2) * (1 - t["bz"] ** 2))
+    assert compare_rdms(a, b, "kendall_tau_b", control=z) == pytest.approx(expected, abs=1e-12)
+
+
+def test_options_that_a_method_does_not_have():
+    a, b = two()
+    for method, options, message in (
+        ("bures", {"control": a}, "control= is not defined"),
+        ("cosine", {"centring": "whitened"}, "option of method='whitened_pearson'"),
+        ("cosine", {"ridge": False}, "option of method='riemannian'"),
+        ("cosine", {"semipartial": True}, "needs control="),
+        ("whitened_pearson", {"centring": "median"}, "centring='median'"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            compare_rdms(a, b, method, **options)
+
+
+@pytest.mark.parametrize("name", ["pearson", "cosine"])
+def test_masked_products_equal_pairs_of_rdms(name):
+    rng = np.random.default_rng(3)
+    a, b = (1e6 + rng.gamma(2.0, size=(m, N)) if name == "pearson" else rng.normal(size=(m, N)) for m in (6, 4))
+    for side in (a, b):
+        side[rng.random(side.shape) < 0.3] = np.nan
+    table = compare_rdms(a, b, name)
+    single = [[naive.compare(x, y, name) for y in b] for x in a]
+    np.testing.assert_allclose(table, single, rtol=0, atol=1e-8 if name == "pearson" else 1e-12)
+
+
+def test_masked_products_leave_what_is_undefined_to_the_pair():
+    a = np.stack([two(seed)[0] for seed in range(3)])
+    b = np.stack([two(seed)[1] for seed in range(3)])
+    b[1, 2:] = np.nan
+    with pytest.raises(MeasureError, match="2 pairs of stimuli"):
+        compare_rdms(a, b, "cosine")
+
+
+# V39: partial RSA removes a confound
+
+
+def test_partial_rsa_of_a_confounded_latent_is_zero():
+    scores = {"plain": [], "partial": [], "apart": []}
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        a = rng.normal(size=(60, 3))
+        noise = rng.normal(size=(60, 3))
+        b, free = 0.95 * a + np.sqrt(1 - 0.95**2) * noise, noise
+        x, y, z = (v @ rng.normal(size=(3, 50)) for v in (a, b, free))
+        confound = rdm(a, "squared_euclidean")
+        dx, dy, dz = (rdm(v, "squared_euclidean") for v in (x, y, z))
+        scores["plain"].append(compare_rdms(dx, dy, "spearman"))
+        scores["apart"].append(compare_rdms(dx, dz, "spearman"))
+        scores["partial"].append(compare_rdms(dx, dy, "spearman", control=confound))
+    assert np.mean(scores["plain"]) == pytest.approx(0.85, abs=0.03)
+    assert np.mean(scores["apart"]) == pytest.approx(0.01, abs=0.03)
+    assert abs(np.mean(scores["partial"])) < 0.03

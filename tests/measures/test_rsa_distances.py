@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repcompare.errors import MeasureError, OptionError
+from repcompare.kernels import rdm as kernels
 from repcompare.measures.rsa import DISTANCES, _products, rdm
 from repcompare.measures.rsa._condensed import condense, count_stimuli, expand, pair_rows, take
 from repcompare.measures.rsa.distances import merge_rounding
@@ -282,3 +283,35 @@ def test_pairs_of_one_stimulus_are_missing():
 def test_lengths_that_are_no_triangle(n):
     with pytest.raises(MeasureError, match=r"K\(K-1\)/2"):
         count_stimuli(n)
+
+
+def test_kernels_compiled_and_as_python():
+    rng = np.random.default_rng(20)
+    x = rng.normal(size=(6, 9))
+    gram = x @ x.T
+    gram[0, 1] = (gram[0, 0] + gram[1, 1]) / 2  # lost to subtraction
+    ordered = np.sort(np.concatenate([rng.random(20), [0.5, 0.5 + 1e-15, 0.5 + 2e-15, 0.7, 0.7]]))
+    results = []
+    for run in (lambda f: f, lambda f: f.py_func):
+        block, distance, mean, square = np.empty((6, 4)), np.empty(15), np.zeros(6), np.empty(6)
+        run(kernels.pattern_block)(x, 2, 6, np.ones(6), np.arange(1.0, 7), block)
+        near = run(kernels.gram_distances)(gram, 0.5, 1e-3, distance)
+        run(kernels.row_moments)(x, True, mean, square)
+        low, high, joined = np.full(3, np.nan), np.full(3, np.nan), np.empty(26)
+        count = run(kernels.close_runs)(ordered, 1e-13, 1e-12, low, high)
+        run(kernels.join_runs)(np.append(ordered, np.nan), low[:count], high[:count], joined)
+        results.append([block, distance, mean, square, low, high, joined, np.array([near, count])])
+    for compiled, plain in zip(*results, strict=True):
+        np.testing.assert_allclose(compiled, plain, rtol=1e-13, atol=1e-15)
+    assert np.isnan(results[0][1]).sum() == results[0][-1][0] >= 1
+    assert results[0][-1][1] == 1 and (joined == 0.5).sum() == 3
+    np.testing.assert_allclose(results[0][2], x.mean(axis=1), rtol=1e-12)
+
+
+def test_many_runs_of_rounding_are_joined():
+    base = np.repeat(np.arange(1.0, 201), 3)
+    noisy = np.random.default_rng(21).permutation(base * (1 + np.tile([0, 2e-16, 4e-16], 200)))
+    merged = merge_rounding(noisy)
+    assert np.unique(noisy).size > 200
+    assert np.unique(merged).size == 200
+    np.testing.assert_allclose(merged, noisy, rtol=1e-15)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import isqrt
 from typing import Any
 
@@ -35,6 +36,15 @@ def count_stimuli(n_pairs: int) -> int:
             " (1, 3, 6, 10 ...), the upper triangle in row order: d[np.triu_indices(K, 1)]"
         )
     return k
+
+
+@lru_cache(maxsize=8)
+def upper(k: int) -> Rows:
+    """Return the flat positions (n_pairs,) of the upper triangle of a (k, k) array, row by row."""
+    i, j = np.triu_indices(k, 1)
+    positions: Rows = i * k + j
+    positions.setflags(write=False)
+    return positions
 
 
 def condense(square: npt.NDArray[Any]) -> Vector:

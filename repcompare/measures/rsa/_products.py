@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg.blas import dsyrk, ssyrk
 
+from repcompare.kernels.rdm import gram_distances, pattern_block, row_moments
 from repcompare.measures.rsa._condensed import Rows, Vector, condense, pair_rows
 
 Values = npt.NDArray[np.floating[Any]]
@@ -73,20 +74,19 @@ def complete(patterns: Patterns) -> Vector:
     k, p = patterns.values.shape
     single = patterns.values.dtype == np.float32 and k * k * p >= SINGLE_FROM
     gram = np.zeros((k, k), order="F")
+    scale = 1 / patterns.norm
     for part in _blocks(k, p, BLOCK * (4 if single else 1)):
-        block = patterns.block(part)
-        block -= block.mean(axis=0)
+        block = np.empty((k, part.stop - part.start), dtype=np.float32 if single else np.float64)
+        pattern_block(patterns.values, part.start, part.stop, patterns.shift, scale, block)
         if single:
-            gram += ssyrk(1.0, block.astype(np.float32).T, trans=1, lower=1)
+            gram += ssyrk(1.0, block.T, trans=1, lower=1)
         else:
             gram = dsyrk(1.0, block.T, beta=1.0, c=gram, trans=1, lower=1, overwrite_c=1)
-    gram = gram.T  # the upper triangle, in row order; the lower one was never computed
-    size = np.diagonal(gram)
-    sums = condense(np.add.outer(size, size))
-    distance = np.maximum(sums - 2 * condense(gram), 0.0)
-    near = np.flatnonzero(distance < (NEAR_SINGLE if single else NEAR) * sums)
-    distance *= 0.5 if patterns.unit_norm else 1 / p
-    if near.size:
+    distance = np.empty(k * (k - 1) // 2)
+    factor = 0.5 if patterns.unit_norm else 1 / p
+    # transposed: the upper triangle, in row order; the lower one was never computed
+    if gram_distances(gram.T, factor, NEAR_SINGLE if single else NEAR, distance):
+        near = np.flatnonzero(np.isnan(distance))
         distance[near] = direct(patterns, pair_rows(near, k))
     return distance
 
@@ -160,7 +160,9 @@ def direct(patterns: Patterns, pairs: tuple[Rows, Rows]) -> Vector:
     return out
 
 
-def row_stats(values: Values, *, centred: bool) -> tuple[Vector, Vector, Vector, npt.NDArray[np.bool_]]:
+def row_stats(
+    values: Values, *, centred: bool, has_nan: bool = True
+) -> tuple[Vector, Vector, Vector, npt.NDArray[np.bool_]]:
     """Return each pattern's mean (0 unless ``centred``), norm around it, finite units, whether it is flat.
 
     A pattern is flat when its norm is 0 up to rounding; its norm is given as 1.
@@ -171,6 +173,8 @@ def row_stats(values: Values, *, centred: bool) -> tuple[Vector, Vector, Vector,
         NaN where missing.
     centred : bool
         Subtract each pattern's mean over units.
+    has_nan : bool
+        A value is missing.
 
     Returns
     -------
@@ -178,6 +182,10 @@ def row_stats(values: Values, *, centred: bool) -> tuple[Vector, Vector, Vector,
     """
     k, p = values.shape
     mean, n, square = np.zeros(k), np.full(k, float(p)), np.zeros(k)
+    if not has_nan:
+        row_moments(values, centred, mean, square)
+        flat = square <= n * np.square(16 * EPS * mean)
+        return mean, np.sqrt(np.where(flat, 1.0, square)), n, flat
     for part in _blocks(p, k, BLOCK // 4):
         block = values[part].astype(np.float64)
         missing = np.isnan(block)

@@ -8,14 +8,15 @@ Schuett, Shahbazi & Kriegeskorte 2021, arXiv:2007.02789).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_solve, solve_triangular
+from scipy.linalg import cho_solve, eigh
 from scipy.sparse.linalg import LinearOperator, cg
 
 from repcompare.errors import MeasureError
-from repcompare.measures.rsa._condensed import Vector, condense, expand
+from repcompare.measures.rsa._condensed import Rows, Vector, condense, expand, upper
 
 Matrix = npt.NDArray[np.float64]
 Present = npt.NDArray[np.bool_]
@@ -40,6 +41,28 @@ class StimulusNoise:
     variances: Vector
     factor: Matrix | None
     weights: Vector
+
+    @property
+    def matrix(self) -> Matrix:
+        """The covariance (K, K) itself."""
+        return np.diag(self.variances) if self.factor is None else self.factor @ self.factor.T
+
+    @cached_property
+    def whitener(self) -> Matrix:
+        """``S^-1/2 (I - 1 w')`` (K, K), with the symmetric root, so that a permutation of the stimuli permutes it."""
+        if self.factor is None:
+            root = np.diag(1 / np.sqrt(self.variances))
+        else:
+            values, vectors = eigh(self.matrix)
+            root = (vectors / np.sqrt(values)) @ vectors.T
+        whitener: Matrix = root - np.outer(root.sum(axis=1), self.weights)
+        return whitener
+
+    def take(self, rows: Rows) -> StimulusNoise:
+        """Return the noise of a selection of the stimuli; one drawn twice leaves the variances alone."""
+        if self.factor is None or np.unique(rows).size < rows.size:
+            return stimulus_noise(self.variances[rows], rows.size)
+        return stimulus_noise(self.matrix[np.ix_(rows, rows)], rows.size)
 
 
 def stimulus_noise(covariance: npt.ArrayLike | None, k: int) -> StimulusNoise:
@@ -76,51 +99,60 @@ def stimulus_noise(covariance: npt.ArrayLike | None, k: int) -> StimulusNoise:
     return StimulusNoise(np.diagonal(given).copy(), factor, solved / solved.sum())
 
 
-def coordinates(vector: Vector, noise: StimulusNoise) -> Vector:
-    """Return a complete RDM in coordinates whose dot products are ``a' V^-1 b``.
+def coordinates(rdms: Matrix, noise: StimulusNoise) -> Matrix:
+    """Return complete RDMs in coordinates whose dot products are ``a' V^-1 b``.
 
-    They are the K (K + 1) / 2 distinct entries of ``E = L^-1 W (-D/2) W' L^-T``, ``S = L L'``,
-    ``W = I - 1 1' S^-1 / (1' S^-1 1)``, off-diagonal ones times sqrt(2).
+    They are the K (K + 1) / 2 distinct entries of ``E = R (-D/2) R'``, ``R = S^-1/2 (I - 1 w')``,
+    ``w = S^-1 1 / (1' S^-1 1)``, off-diagonal ones times sqrt(2).
 
     Parameters
     ----------
-    vector : ndarray, shape (K (K - 1) / 2,)
+    rdms : ndarray, shape (n_rdms, K (K - 1) / 2)
     noise : StimulusNoise
 
     Returns
     -------
-    ndarray, shape (K (K + 1) / 2,)
+    ndarray, shape (n_rdms, K (K + 1) / 2)
     """
-    square = expand(vector)
+    k = noise.variances.size
+    out = np.empty((len(rdms), k * (k + 1) // 2))
+    pairs = upper(k)
+    for row, vector in zip(out, rdms, strict=True):
+        square = _whiten(expand(vector), noise)
+        row[:k] = np.diagonal(square)
+        np.multiply(square.ravel()[pairs], np.sqrt(2), out=row[k:])
+    return out
+
+
+def _whiten(square: Matrix, noise: StimulusNoise) -> Matrix:
+    """Return ``E`` (K, K) of a square RDM, overwriting it."""
+    if noise.factor is not None:
+        whitened: Matrix = -0.5 * (noise.whitener @ square @ noise.whitener.T)
+        return whitened
     means = square @ noise.weights
     square -= means
     square -= means[:, None]
     square += noise.weights @ means
     square *= -0.5
-    if noise.factor is None:
-        scale = np.sqrt(noise.variances)
-        square /= scale
-        square /= scale[:, None]
-    else:
-        half = solve_triangular(noise.factor, square, lower=True)
-        square = solve_triangular(noise.factor, half.T, lower=True)
-    return np.concatenate([np.diagonal(square), np.sqrt(2) * condense(square)])
+    scale = np.sqrt(noise.variances)
+    square /= scale
+    square /= scale[:, None]
+    return square
 
 
-def cosine_present(a: Vector, b: Vector, present: Present, noise: StimulusNoise) -> float:
-    """Return ``a' V^-1 b / sqrt(a' V^-1 a  b' V^-1 b)`` over the pairs that are present, V on these.
+def products_present(vectors: Matrix, present: Present, noise: StimulusNoise) -> Matrix:
+    """Return ``a' V^-1 b`` of every two vectors over the pairs that are present, V on these.
 
     Parameters
     ----------
-    a, b : ndarray, shape (n_pairs,)
+    vectors : ndarray, shape (n_vectors, n_pairs)
         0 where not present.
     present : ndarray of bool, shape (n_pairs,)
     noise : StimulusNoise
 
     Returns
     -------
-    float
-        In [-1, 1].
+    ndarray, shape (n_vectors, n_vectors)
 
     Raises
     ------
@@ -128,8 +160,9 @@ def cosine_present(a: Vector, b: Vector, present: Present, noise: StimulusNoise)
         When the conjugate gradients for a full covariance do not converge.
     """
     solve = _solve_diagonal if noise.factor is None else _solve_full
-    xa, xb = solve((a, b), present, noise)
-    return float(a @ xb / np.sqrt((a @ xa) * (b @ xb)))
+    solved = np.stack(solve(tuple(vectors), present, noise))
+    products: Matrix = vectors @ solved.T
+    return 0.5 * (products + products.T)
 
 
 def _solve_diagonal(vectors: tuple[Vector, ...], present: Present, noise: StimulusNoise) -> list[Vector]:
