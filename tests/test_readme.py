@@ -13,14 +13,17 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_python_example_runs(capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.S)
-    code = code.replace("confidence=0.95", "confidence=0.95, progress=False")
+def test_the_python_examples_run(capsys):
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+    assert blocks
+    code = "\n".join(blocks).replace("confidence=0.95", "confidence=0.95, progress=False")
     names: dict[str, object] = {}
     exec(compile(code, "README.md", "exec"), names)
     assert "layer0" in capsys.readouterr().out
     cka = names["scores"].score.sel(target="V1", measure="cka")
     assert cka.sel(source="layer0") > cka.sel(source="layer1") > cka.sel(source="layer2") > 0.05
+    result = names["result"]
+    assert result.score.sel(model="layer0") > result.score.sel(model="layer2")
 
 
 def test_the_commands_and_options_exist():

@@ -62,6 +62,8 @@ class Case:
         BLAS threads that both sides may use.
     note : str
         Known differences in convention, and what each side does beyond the other.
+    packaged : bool
+        The package index has the peer, so that an extra of ours can name it.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Case:
     target: Target | None = None
     threads: int = 1
     note: str = ""
+    packaged: bool = True
 
     @property
     def available(self) -> bool:

@@ -240,6 +240,7 @@ CASES = (
             (ours("permutation"), peers.netrep_permutation),
         ],
         tolerance=1e-7,
+        packaged=False,
         note="not on the package index: pip install git+https://github.com/ahwillia/netrep; its whitening squares the data",
     ),
 )
