@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import pdist
 
 import repcompare as rc
 from repcompare.errors import MeasureError, OptionError, SchemaError
-from repcompare.labels.rdms import validate_rdms
+from repcompare.labels.rdms import stimuli_of, to_pairs, validate_rdms
 from tests import naive_rsa_noise as naive
 
 K, M, P, T = 5, 4, 6, 3
@@ -227,3 +228,41 @@ def test_single_run_responses_with_slow_noise():
     assert abs(np.mean(across)) < 0.04
     assert np.mean(within) == pytest.approx(0.33, abs=0.06)
     assert found.attrs["warnings"][0].startswith("within_run")
+
+
+@pytest.mark.parametrize(
+    ("convention", "theirs", "ours", "options"),
+    [
+        ("rsatoolbox", "euclidean", "squared_euclidean", {}),
+        ("rsatoolbox", "correlation", "correlation", {}),
+        ("mne-rsa", "euclidean", "euclidean", {"normalize_units": False}),
+        ("mne-rsa", "sqeuclidean", "squared_euclidean", {"normalize_units": False}),
+    ],
+)
+def test_names_and_scales_of_other_packages(convention, theirs, ours, options):
+    x = np.random.default_rng(0).normal(size=(6, 9))
+    found = rc.rdm(x, distance=theirs, convention=convention)
+    np.testing.assert_array_equal(found, rc.rdm(x, distance=ours, **options))
+    if convention == "mne-rsa":
+        np.testing.assert_allclose(found, pdist(x, theirs))
+    with pytest.raises(OptionError, match=f"is not a name of {convention}"):
+        rc.rdm(x, distance="euclidian", convention=convention)
+
+
+def test_rsatoolbox_sorts_stimuli_by_name():
+    ds = rc.representation(np.random.default_rng(0).normal(size=(4, 9)), stimulus=["owl", "cat", "elk", "dog"])
+    sorted_names = rc.rdm(ds, distance="euclidean", convention="rsatoolbox")
+    assert stimuli_of(sorted_names).tolist() == ["cat", "dog", "elk", "owl"]
+    ours = rc.rdm(ds, distance="squared_euclidean")
+    np.testing.assert_array_equal(to_pairs(sorted_names, stimuli_of(ours)), to_pairs(ours))
+
+
+def test_agreement_with_rsatoolbox_itself():
+    toolbox = pytest.importorskip("rsatoolbox")
+    x = np.random.default_rng(0).normal(size=(4, 9))
+    names = ["owl", "cat", "elk", "dog"]
+    data = toolbox.data.Dataset(x, obs_descriptors={"stimulus": names})
+    theirs = toolbox.rdm.calc_rdm(data, method="euclidean", descriptor="stimulus")
+    ours = rc.rdm(rc.representation(x, stimulus=names), distance="euclidean", convention="rsatoolbox")
+    np.testing.assert_allclose(theirs.dissimilarities, to_pairs(ours), rtol=1e-12)
+    assert [str(n) for n in theirs.pattern_descriptors["stimulus"]] == stimuli_of(ours).tolist()

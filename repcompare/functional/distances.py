@@ -12,10 +12,11 @@ import xarray as xr
 from repcompare.errors import MeasureError, OptionError, SchemaError, choose
 from repcompare.functional._pair import NAN, Data, _array
 from repcompare.functional._rdm_rows import PARTITION, Rows, bare, labelled, without_missing
-from repcompare.labels.rdms import rdm_set, square_form, stimuli_of
+from repcompare.labels.rdms import rdm_set, select_stimuli, square_form, stimuli_of
 from repcompare.labels.schema import sample_dim
 from repcompare.measures.rsa._trials import pair_names, trials
 from repcompare.measures.rsa._values import checked
+from repcompare.measures.rsa.conventions import distance_of
 from repcompare.measures.rsa.crossnobis import covariance_of_estimates, generalised, second_moment, stimulus_noise
 from repcompare.measures.rsa.distances import Computed, Settings, compute
 from repcompare.measures.rsa.noise import Noise, resolve
@@ -33,6 +34,7 @@ def rdm(
     nan: str = "raise",
     generalize: str | None = None,
     covariance: bool = False,
+    convention: str = "repcompare",
     **options: Any,
 ) -> Any:
     """Representational dissimilarity matrix: the distance between the patterns of every two stimuli.
@@ -62,6 +64,9 @@ def rdm(
         Crossnobis between every two times, of a representation with a time axis.
     covariance : bool
         Add ``dissimilarity_covariance`` (pair, pair_other) of crossnobis estimates (Datasets; complete designs with noise).
+    convention : {"repcompare", "rsatoolbox", "mne-rsa"}
+        Whose names of distances these are, with that package's scale; rsatoolbox also sorts the stimuli of a representation
+        by name.  ``repcompare.measures.rsa.conventions`` is the table, with what still differs.
     **options
         ``normalize_units=True`` (divide squared distances by the number of units), ``min_units=10``,
         ``weighting="partition" | "trial"`` (crossnobis of unbalanced designs), ``centre_patterns=False`` (subtract each
@@ -100,7 +105,8 @@ def rdm(
     choose(nan, NAN, "nan")
     choose(generalize, (None, "time"), "generalize")
     policy = "pairwise" if nan == "pairwise" else "raise"
-    settings = Settings(distance=distance, noise=noise, nan=policy, **options)
+    theirs = distance_of(distance, convention)
+    settings = Settings(distance=theirs.distance, noise=noise, nan=policy, **{**theirs.options, **options})
     if covariance and (settings.kind.form != "crossnobis" or noise is None or not isinstance(x, xr.Dataset)):
         raise OptionError("covariance=True is of crossnobis with noise, and of a representation; give both")
     rows = labelled(x, settings, partition) if isinstance(x, xr.Dataset) else bare(x, settings, stimulus, partition)
@@ -111,6 +117,8 @@ def rdm(
     found = [compute(values, settings, rows.stimulus, rows.partition) for values in rows.bins]
     if isinstance(x, xr.Dataset):
         ds = _dataset(found, rows, settings, dropped)
+        if convention == "rsatoolbox" and not covariance:
+            ds = select_stimuli(ds, np.sort(stimuli_of(ds)))
         if covariance:
             ds = _with_covariance(ds, rows, settings)
         return ds if condensed else _square_dataset(ds)

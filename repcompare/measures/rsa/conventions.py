@@ -84,6 +84,61 @@ COMPARATORS: dict[str, dict[str, Theirs]] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class TheirDistance:
+    """A distance of another package: ours, the options that make it theirs, and where values differ and why."""
+
+    distance: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
+
+
+_SUMS = {"normalize_units": False}
+_FOLDS = "with unequal counts theirs are leave-one-out means over all trials of the other folds"
+DISTANCE_NAMES: dict[str, dict[str, TheirDistance]] = {
+    "rsatoolbox": {
+        "euclidean": TheirDistance(distance="squared_euclidean", note="squared, divided by the number of units"),
+        "correlation": TheirDistance(distance="correlation"),
+        "mahalanobis": TheirDistance(distance="mahalanobis"),
+        "crossnobis": TheirDistance(distance="crossnobis", note=_FOLDS),
+        "crossnobis_unbalanced": TheirDistance(distance="crossnobis", options={"weighting": "trial"}),
+        "poisson": TheirDistance(distance="poisson"),
+        "poisson_cv": TheirDistance(distance="poisson_cv", note="theirs is the last fold, ours the mean over all"),
+    },
+    "mne-rsa": {
+        "correlation": TheirDistance(distance="correlation"),
+        "cosine": TheirDistance(distance="cosine"),
+        "euclidean": TheirDistance(distance="euclidean", options=_SUMS),
+        "sqeuclidean": TheirDistance(distance="squared_euclidean", options=_SUMS),
+        "crossnobis": TheirDistance(
+            distance="crossnobis", options=_SUMS, note="theirs compares training and test patterns by a distance"
+        ),
+    },
+}
+
+
+def distance_of(distance: str, convention: str = "repcompare") -> TheirDistance:
+    """Return what a package's name of a distance means.
+
+    Raises
+    ------
+    OptionError
+        On an unknown convention, or a name that the package does not have.
+
+    Examples
+    --------
+    >>> distance_of("euclidean", "rsatoolbox").distance
+    'squared_euclidean'
+    """
+    choose(convention, CONVENTIONS, "convention")
+    if convention == "repcompare":
+        return TheirDistance(distance=distance)
+    known = DISTANCE_NAMES[convention]
+    if distance not in known:
+        raise OptionError(f"distance={distance!r} is not a name of {convention}{suggest(distance, known)}")
+    return known[distance]
+
+
 def comparator_of(method: str, convention: str = "repcompare") -> Theirs:
     """Return what a package's name of a comparator means.
 
