@@ -1,7 +1,7 @@
 """Foreign files become representations: numpy, HDF5, NWB, and the worm's signal flow.
 
 ``read(path, **options)`` finds the format by content and suffix; ``formats()`` lists what there is;
-``bin_spikes`` makes presentation x unit x time counts of spike times.
+``bin_spikes`` makes presentation x unit x time counts of spike times; ``write_map`` writes maps of a searchlight as images.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from data_adapters.read import formats, read  # bound here, so that the function hides the module of its name
 
 if TYPE_CHECKING:
+    from data_adapters.fmri.maps import write_map
     from repcompare.labels.spikes import bin_spikes
 
-__all__ = ["bin_spikes", "formats", "read"]
+__all__ = ["bin_spikes", "formats", "read", "write_map"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,4 +22,8 @@ def __getattr__(name: str) -> Any:
         from repcompare.labels.spikes import bin_spikes
 
         return bin_spikes
+    if name == "write_map":
+        from data_adapters.fmri.maps import write_map
+
+        return write_map
     raise AttributeError(f"module 'data_adapters' has no attribute {name!r}; known: {', '.join(__all__)}")

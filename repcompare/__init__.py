@@ -30,7 +30,6 @@ _HOMES = {
     "measures": "repcompare.compare",
     "searchlight": "repcompare.searchlight",
     "neighbourhoods": "repcompare.searchlight",
-    "write_map": "data_adapters.fmri.maps",
     "cka": "repcompare.functional.alignment",
     "svcca": "repcompare.functional.geometry",
     "pwcca": "repcompare.functional.geometry",

@@ -1,4 +1,3 @@
-from data_adapters.fmri.maps import write_map as write_map
 from repcompare import errors as errors
 from repcompare import simulate as simulate
 from repcompare.compare import compare as compare

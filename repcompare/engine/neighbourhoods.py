@@ -110,7 +110,7 @@ def load(path: str | os.PathLike[str]) -> Neighbourhoods:
 def _held_together(lists: Neighbourhoods, name: str) -> Neighbourhoods:
     starts, members = lists.starts, lists.members
     whole = starts.ndim == members.ndim == 1 and len(starts) > 1 and starts[0] == 0 and starts[-1] == len(members)
-    inside = whole and (np.diff(starts) >= 0).all() and (not members.size or 0 <= members.min())
+    inside = whole and (np.diff(starts) >= 0).all() and (not members.size or members.min() >= 0)
     if not inside or (members.size and members.max() >= lists.n_units):
         raise FormatError(f"{name}: the lists do not hold together: expected positions of {lists.n_units} units")
     return lists
@@ -177,7 +177,9 @@ def in_volume(voxels: npt.ArrayLike, radius: float, voxel_axes: npt.ArrayLike | 
     pad = np.abs(offsets).max(axis=0)
     shape = extent + 1 + 2 * pad
     if np.prod(shape.astype(float)) > LARGEST_GRID:
-        raise SchemaError(f"voxel indices span a grid of {shape.tolist()}; expected fewer than 2**31 voxels; check them")
+        raise SchemaError(
+            f"voxel indices span a grid of {shape.tolist()}; expected fewer than 2**31 voxels; check them"
+        )
     steps = np.array([shape[1] * shape[2], shape[2], 1])
     place = (grid - low + pad) @ steps
     lookup = np.full(int(np.prod(shape)), -1, dtype=np.int32)
@@ -207,7 +209,8 @@ def _offsets(radius: float, axes: npt.NDArray[Any], used: npt.NDArray[np.bool_])
     reach = np.floor(radius * np.linalg.norm(np.linalg.inv(axes), axis=1) + ON_GRID).astype(int) * used
     ranges = [np.arange(-r, r + 1) for r in reach]
     steps = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3)
-    return steps[np.linalg.norm(steps @ axes.T, axis=1) <= radius * (1 + 1e-9)]
+    kept: Ints = steps[np.linalg.norm(steps @ axes.T, axis=1) <= radius * (1 + 1e-9)]
+    return kept
 
 
 def on_surface(
@@ -299,7 +302,8 @@ def around(volume: Any, radius: float, radius_units: str, mesh: Any = None) -> N
             raise OptionError("radius_units='voxel' with a mesh; the radius on a surface is in mm: radius_units='mm'")
         named = isinstance(volume, xr.Dataset) and "unit_vertex" in volume.coords
         nodes = volume["unit_vertex"].values.astype(np.int64) if named else None
-        found = on_surface(*mesh, radius, nodes)
+        vertices, faces = mesh
+        found = on_surface(vertices, faces, radius, nodes)
         if isinstance(volume, xr.Dataset) and found.n_units != volume.sizes["unit"]:
             raise SchemaError(
                 f"mesh of {found.n_units} vertices for {volume.sizes['unit']} units; say which by unit_vertex="
@@ -340,7 +344,9 @@ def _positions(volume: Any) -> tuple[Ints | None, npt.NDArray[np.float64] | None
             raise SchemaError(f"coordinates have shape {given.shape}; expected numbers (n_units, 3)")
         whole, places = (given, None) if given.dtype.kind in "iu" else (None, given)
     if whole is not None and (not np.isfinite(whole).all() or (whole != np.rint(whole)).any()):
-        raise SchemaError("voxel indices unit_i, unit_j, unit_k are not all whole numbers; positions in mm are unit_x/y/z")
+        raise SchemaError(
+            "voxel indices unit_i, unit_j, unit_k are not all whole numbers; positions in mm are unit_x/y/z"
+        )
     if places is not None and not np.isfinite(places).all():
         raise SchemaError("positions of units are not all finite numbers; leave out units without a place")
     return None if whole is None else whole.astype(np.int64), None if places is None else places.astype(np.float64)

@@ -25,13 +25,19 @@ def workers(plan: Plan) -> Iterator[Map[Any, Any]]:
     A single job leaves all cores to BLAS only where the products are large: on small ones its threads cost more than
     they bring (2 to 5 times, measured).  Limits that the user has set are never exceeded.
     """
-    n_jobs = plan.study.options.threads
     largest = max(2.0 * len(plan.stimuli) ** 2 * part.data.sizes["unit"] for part in plan.parts)
+    with pool(plan.study.options.threads, large=largest > LARGE_PRODUCT) as each:
+        yield each
+
+
+@contextmanager
+def pool(n_jobs: int, *, large: bool = False) -> Iterator[Map[Any, Any]]:
+    """Give a ``map`` that runs in ``n_jobs`` threads; BLAS shares the cores with several, or where products are large."""
     allowed = min((lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"), default=1)
-    share = max(1, usable_cores() // n_jobs) if n_jobs > 1 or largest > LARGE_PRODUCT else 1
+    share = max(1, usable_cores() // n_jobs) if n_jobs > 1 or large else 1
     with threadpool_limits(min(allowed, share), user_api="blas"):
         if n_jobs == 1:
             yield lambda function, items: [function(item) for item in items]
         else:
-            with ThreadPoolExecutor(n_jobs) as pool:
-                yield lambda function, items: list(pool.map(function, items))
+            with ThreadPoolExecutor(n_jobs) as threads:
+                yield lambda function, items: list(threads.map(function, items))

@@ -1,0 +1,1 @@
+"""Functional MRI: images in, maps out."""
