@@ -30,7 +30,7 @@ from cases import CASES, Case
 SEED = 0
 PACKAGES = (
     "repcompare", "numpy", "scipy", "scikit-learn", "numba", "xarray", "rsatoolbox", "himalaya", "POT", "dcor", "cca-zoo",
-    "mpmath", "netrep",
+    "mpmath", "netrep", "ikpls",
 )  # fmt: skip
 NAMES = {name: [name] for name in CASES} | {"agreement": [name for name in CASES if name.startswith("agreement_")]}
 FAILED = "answers differ"

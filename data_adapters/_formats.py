@@ -193,6 +193,7 @@ NPZ = Format(
     detect=_detect_npz,
     read=_read_npz,
     rank=10,
+    sequential=True,
 )
 HDF5 = Format(
     name="hdf5",

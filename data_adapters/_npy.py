@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -15,11 +14,10 @@ import numpy as np
 
 from data_adapters._guard import guard
 from data_adapters._lazy import wide
+from data_adapters._zip import check_name, check_ratio
 from repcompare.errors import FormatError
 
 MAGIC = b"\x93NUMPY"
-MOST_RATIO = 1000
-SMALL = 16 * 2**20  # an array of zeros packs 1000 : 1; below this size no one is harmed
 
 
 class NpyFile:
@@ -49,13 +47,13 @@ class NpyFile:
         return np.array(mapped[key])
 
 
-def header(handle: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def header(handle: IO[bytes], where: str, *, objects: bool = False) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Read the header of an npy stream: shape, whether columns come first, dtype.
 
     Raises
     ------
     FormatError
-        When it is not one, or declares objects, records or negative lengths.
+        When it is not one, or declares records, negative lengths, or objects where none are expected.
     """
     start = handle.read(8)
     if start[:6] != MAGIC or len(start) < 8:
@@ -68,7 +66,7 @@ def header(handle: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dty
     with warnings.catch_warnings(), guard(where, "a numpy header"):
         warnings.simplefilter("ignore")
         shape, fortran, dtype = readers[start[6]](handle)
-    if dtype.hasobject:
+    if dtype.hasobject and not objects:
         wide(np.dtype(object), where)
     if dtype.kind == "V" or any(n < 0 for n in shape):
         raise FormatError(f"{where}: has dtype {dtype}, shape {shape}; expected a plain array")
@@ -110,23 +108,10 @@ def arrays_of(path: str, memory: int | None = None) -> dict[str, Callable[[], np
 
 def _check_member(path: str, member: zipfile.ZipInfo, memory: int | None) -> None:
     name = member.filename
-    steps = name.replace("\\", "/").split("/")
-    if (
-        ".." in steps
-        or not steps[0]
-        or re.match(r"[A-Za-z]:", name)
-        or (member.external_attr >> 16) & 0o170000 == 0o120000
-    ):
-        raise FormatError(
-            f"{path}: member {name!r} points out of the archive; expected plain keys; do not trust this file"
-        )
+    check_name(path, member)
     if not name.endswith(".npy"):
         raise FormatError(f"{path}: member {name!r} is not a numpy array; expected a file that numpy.savez wrote")
-    if member.file_size > SMALL and member.file_size > MOST_RATIO * max(member.compress_size, 1):
-        raise FormatError(
-            f"{path}: {name} unpacks to {member.file_size} bytes from {member.compress_size}, more than "
-            f"{MOST_RATIO} : 1; expected real data; write it without compression if it is"
-        )
+    check_ratio(path, member)
     if memory is not None and member.file_size > memory:
         raise FormatError(
             f"{path}: {name} has {member.file_size} bytes; the limit is {memory}; raise memory= or convert to netCDF"

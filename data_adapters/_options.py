@@ -54,8 +54,8 @@ class ArrayOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpikeOptions:
-    """Options of the readers of spike times.
+class EventOptions:
+    """Options of the readers of spike times: where to count, and which units.
 
     Attributes
     ----------
@@ -74,8 +74,6 @@ class SpikeOptions:
         Which units: a query on the unit columns (``"quality == 'good'"``), values by column, or unit names.
     rate : bool
         Divide counts by the width: Hz.
-    series : str, optional
-        Read this time series of ``/processing`` or ``/acquisition`` in place of spikes.
     """
 
     events: Any = None
@@ -86,6 +84,18 @@ class SpikeOptions:
     stimulus: Any = None
     units: Any = None
     rate: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpikeOptions(EventOptions):
+    """Options of NWB files: those of spike times, or a time series.
+
+    Attributes
+    ----------
+    series : str, optional
+        Read this time series of ``/processing`` or ``/acquisition`` in place of spikes.
+    """
+
     series: str | None = None
 
 

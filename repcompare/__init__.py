@@ -57,11 +57,16 @@ _HOMES = {
     "procrustes": "repcompare.functional.alignment",
     "cca": "repcompare.functional.alignment",
     "encode": "repcompare.functional.encoding",
+    "convert_alpha": "repcompare.functional.encoding",
+    "decode": "repcompare.functional.decoding",
+    "decode_layers": "repcompare.functional.decode_layers",
     "table": "repcompare.views.table",
     "plot": "repcompare.views.plot",
     "simulate": "repcompare.simulate",
+    "estimators": "repcompare.estimators",
+    "encode_partition": "repcompare.functional.encoding_partition",
 }
-_MODULES = {"plot", "rdm_models", "simulate", "errors"}
+_MODULES = {"estimators", "plot", "rdm_models", "simulate", "errors"}
 
 __all__ = sorted([*_HOMES, "errors", "__version__"])
 

@@ -1,4 +1,5 @@
 from repcompare import errors as errors
+from repcompare import estimators as estimators
 from repcompare import simulate as simulate
 from repcompare.compare import compare as compare
 from repcompare.compare import measures as measures
@@ -8,11 +9,15 @@ from repcompare.functional.alignment import cca as cca
 from repcompare.functional.alignment import cka as cka
 from repcompare.functional.alignment import procrustes as procrustes
 from repcompare.functional.barycentre import frechet_mean as frechet_mean
+from repcompare.functional.decode_layers import decode_layers as decode_layers
+from repcompare.functional.decoding import decode as decode
 from repcompare.functional.diagnostics import axis_alignment as axis_alignment
 from repcompare.functional.diagnostics import influence as influence
 from repcompare.functional.distances import estimate_noise as estimate_noise
 from repcompare.functional.distances import rdm as rdm
+from repcompare.functional.encoding import convert_alpha as convert_alpha
 from repcompare.functional.encoding import encode as encode
+from repcompare.functional.encoding_partition import encode_partition as encode_partition
 from repcompare.functional.geometry import cknna as cknna
 from repcompare.functional.geometry import distance_correlation as distance_correlation
 from repcompare.functional.geometry import gulp as gulp

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
@@ -16,6 +15,7 @@ from typing import Any
 import click
 
 from repcompare import __version__
+from repcompare.cli_files import convert, inspect, read_file, to_json, validate
 from repcompare.errors import OptionError, RepcompareError
 
 PARTIAL = 5
@@ -120,28 +120,9 @@ def matrix(sources: tuple[str, ...], measures: tuple[str, ...], by: str | None, 
     names = [_name(path) for path in sources]
     if len(set(names)) < len(names):  # files of one name in several folders
         names = list(sources)
-    found = _read(sources[0]) if len(sources) == 1 else dict(zip(names, map(_read, sources), strict=True))
+    found = read_file(sources[0]) if len(sources) == 1 else dict(zip(names, map(read_file, sources), strict=True))
     scores = rc.similarity_matrix(found, measure=measures, by=by, **_study_options(flags))
     return _finish(scores, outputs, flags)
-
-
-@cli.command()
-@click.argument("file")
-@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the file's reader.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def inspect(file: str, options: tuple[str, ...], as_json: bool) -> int:
-    """Show what is in FILE: kind, sizes, labels, repeats, missing values, and which adapter reads it."""
-    from repcompare.labels.formats import detect
-    from repcompare.views.summary import summary, summary_lines
-
-    found = summary(_read(file, options))
-    found = {"file": file, "format": detect(file.partition("::")[0]).name, **found}
-    if as_json:
-        click.echo(_json(found))
-    else:
-        click.echo(f"{found['file']} (format {found['format']})")
-        click.echo("\n".join(summary_lines(found)))
-    return 0
 
 
 @cli.command("measures")
@@ -152,7 +133,7 @@ def menu(as_json: bool) -> int:
 
     rows = rc.measures().to_dict("records")
     if as_json:
-        click.echo(_json({"measures": rows}))
+        click.echo(to_json({"measures": rows}))
         return 0
     from rich.table import Table
 
@@ -198,31 +179,15 @@ def demo(out: str, simulated: bool, jobs: int, seed: int, **flags: Any) -> int:
     return 0
 
 
-def _read(path: str, options: Iterable[str] = ()) -> Any:
-    import repcompare as rc
-
-    return rc.read(path, **_key_values(options))
+for command in (inspect, convert, validate):
+    cli.add_command(command)
 
 
 def _named(path: str, options: Iterable[str], split: bool) -> Any:
     """Read a file; a single representation that is not split is named by its file."""
-    found = _read(path, options)
+    found = read_file(path, options)
     single = "response" in getattr(found, "data_vars", ())
     return {_name(path): found} if single and not split else found
-
-
-def _key_values(options: Iterable[str]) -> dict[str, Any]:
-    """Parse KEY=VALUE: JSON where it is JSON, a tuple where it has commas, else text."""
-    found: dict[str, Any] = {}
-    for option in options:
-        key, equals, value = option.partition("=")
-        if not equals:
-            raise OptionError(f"{option!r}: expected KEY=VALUE")
-        try:
-            found[key] = json.loads(value)
-        except ValueError:
-            found[key] = tuple(value.split(",")) if "," in value else value
-    return found
 
 
 def _name(path: str) -> str:
@@ -292,7 +257,7 @@ def _finish(scores: Any, outputs: dict[str, str], flags: dict[str, Any]) -> int:
     failed = int((scores["reason"] != "").sum())
     if flags["as_json"]:
         record = {k: v for k, v in scores.attrs.items() if k != "warnings"}
-        click.echo(_json({"scores": records(scores), "provenance": record, "warnings": list(warnings)}))
+        click.echo(to_json({"scores": records(scores), "provenance": record, "warnings": list(warnings)}))
     else:
         _console().print(terminal_table(scores))
     if not flags["quiet"]:
@@ -310,14 +275,6 @@ def _caption(scores: Any, outputs: dict[str, str]) -> list[str]:
     if scores.attrs["permutations"]:
         lines.append("* p < 0.05 against the best of all cells under the same permutation")
     return [*lines, *(f"wrote {path}" for path in outputs.values())]
-
-
-def _json(content: Any) -> str:
-    return json.dumps(content, allow_nan=False, default=_plain)
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") and getattr(value, "size", 1) == 1 else value.tolist()
 
 
 def _yes(value: Any) -> str:

@@ -19,7 +19,8 @@ def inner_folds(splits, f, n):
     """Return (train, test) of the inner loop of outer fold f."""
     train_f = set(splits[f][0].tolist())
     others = [g for g in range(len(splits)) if g != f]
-    if len(splits) <= MOST_PAIRED:
+    alone = all(len(test) == 1 and len(train) == n - 1 for train, test in splits)
+    if len(splits) <= MOST_PAIRED or alone:
         parts = [[g] for g in others]
     else:
         blocks = all(np.ptp(test) == len(test) - 1 and len(test) > 1 for _, test in splits)

@@ -21,12 +21,14 @@ ALLOWED = {
     "statistics": {"kernels", "measures._measure", "errors"},
     "engine": {"labels", "measures", "statistics", "kernels.digest", "kernels.neighbourhoods", "errors"},
     "functional": {"labels", "measures", "statistics", "errors"},
+    "estimators": {"measures", "errors"},
     "simulate": {"labels", "errors"},
     "views": {"labels", "errors"},
     "compare": {"engine"},
     "searchlight": {"engine", "errors"},
     "demo": {"compare", "labels", "measures.rsa", "simulate", "views"},
-    "cli": {"compare", "demo", "labels.store", "labels.formats", "views", "errors"},
+    "cli": {"compare", "demo", "cli_files", "labels.store", "labels.formats", "views", "errors"},
+    "cli_files": {"labels.store", "labels.formats", "labels.parts", "views", "errors"},
     "data_adapters": {"labels", "errors"},
 }
 FOREIGN = {  # libraries that a wing may import at all, beside the standard library

@@ -230,3 +230,63 @@ def test_an_internal_error_leaves_one_line_and_a_log(folder, tmp_path):
     assert "internal error, ZeroDivisionError('boom')" in done.stderr
     (log,) = tmp_path.glob("repcompare-*.log")
     assert "Traceback" in log.read_text()
+
+
+def test_convert_writes_native_files_and_safetensors(folder, tmp_path):
+    assert run(folder, "convert", "layers.npz", str(tmp_path / "out.nc")).returncode == 0
+    assert run(folder, "convert", str(tmp_path / "out.nc"), str(tmp_path / "out.safetensors")).returncode == 0
+    source, native, tensors = (
+        rc.read(p) for p in (folder / "layers.npz", tmp_path / "out.nc", tmp_path / "out.safetensors")
+    )
+    for layer in ("layer0", "layer1"):
+        for found in (native, tensors):
+            np.testing.assert_array_equal(found[layer]["response"].values, source[layer]["response"].values)
+            assert found[layer]["stimulus"].values.tolist() == source[layer]["stimulus"].values.tolist()
+    part = run(folder, "convert", "layers.npz::layer0", str(tmp_path / "one.nc"))
+    assert part.returncode == 0 and part.stdout == "" and "wrote" in part.stderr
+    assert rc.read(tmp_path / "one.nc").sizes["unit"] == 8
+    np.save(tmp_path / "x.npy", np.eye(3))
+    done = run(tmp_path, "convert", "x.npy", "x.nc", "--format", "npy", "--option", "stimuli=a,b,c")
+    assert done.returncode == 0 and rc.read(tmp_path / "x.nc")["stimulus"].values.tolist() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("layers.npz", "out.txt"), 2, "expected one of .nc, .safetensors"),
+        (("layers.npz", "brain.nc", "--no-overwrite"), 2, "refuses to replace"),
+        (("text.nc", "out.nc"), 3, "no format recognises"),
+        (("layers.npz", "out.nc", "--format", "npzz"), 2, "did you mean 'npz'"),
+        (("layers.npz", "out.nc", "--option", "memory"), 2, "expected KEY=VALUE"),
+        (("layers.npz", "nowhere/out.nc"), 3, "does not exist"),
+    ],
+)
+def test_convert_that_cannot_be_done(folder, arguments, code, message):
+    before = sorted(os.listdir(folder))
+    done = run(folder, "convert", *arguments)
+    assert done.returncode == code and message in done.stderr
+    assert sorted(os.listdir(folder)) == before
+
+
+def test_validate_lists_everything_that_is_wrong(folder, tmp_path):
+    assert run(folder, "validate", "brain.nc").stdout == "brain.nc: valid (one representation)\n"
+    assert run(folder, "validate", "layers.npz").stdout == "layers.npz: valid (layer0, layer1)\n"
+    bad = rc.open(folder / "brain.nc").load()
+    bad.attrs["modality"] = "fmmri"
+    bad.assign_coords(subject=("unit", ["a"] * 8)).to_netcdf(tmp_path / "bad.nc")
+    done = run(tmp_path, "validate", "bad.nc")
+    assert done.returncode == 3 and "did you mean 'fmri'" in done.stdout and "- subject: is not a name" in done.stdout
+    found = json.loads(run(tmp_path, "validate", "bad.nc", "--json").stdout)
+    assert not found["valid"] and len(found["problems"]) == 2
+    np.savez(tmp_path / "inf.npz", a=np.eye(2), b=np.array([[1, np.inf], [0, 0]]), stimulus_id=["a", "b"])
+    done = run(tmp_path, "validate", "inf.npz")
+    assert done.returncode == 3 and "(inf) at stimulus 0, unit 1" in done.stdout
+    done = run(folder, "validate", "truncated.nc")
+    assert done.returncode == 3 and "not valid" in done.stdout and "truncated" in done.stdout
+    assert run(folder, "validate", "layers.npz", "--option", "stimulii=a").returncode == 2
+
+
+def test_inspect_says_when_a_format_is_read_whole(folder):
+    assert "sequential" in run(folder, "inspect", "layers.npz").stdout
+    assert "sequential" not in run(folder, "inspect", "brain.nc").stdout
+    assert json.loads(run(folder, "inspect", "layers.npz", "--json").stdout)["access"] == "sequential"

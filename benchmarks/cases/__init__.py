@@ -2,9 +2,13 @@
 
 from cases import (
     adapters,
+    adapters_fmri,
     agreement,
     alignment,
+    decoding,
     encoding,
+    encoding_banded,
+    encoding_pls,
     engine,
     geometry,
     pairwise,
@@ -13,6 +17,7 @@ from cases import (
     rsa_distances,
     rsa_inference,
     rsa_models,
+    searchlight,
 )
 from cases._case import Case, Target
 
@@ -29,10 +34,15 @@ CASES: dict[str, Case] = {
         alignment,
         geometry,
         pairwise,
+        decoding,
         encoding,
+        encoding_banded,
+        encoding_pls,
         engine,
         adapters,
+        adapters_fmri,
         agreement,
+        searchlight,
     )
     for case in module.CASES
 }

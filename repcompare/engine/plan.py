@@ -11,7 +11,7 @@ import xarray as xr
 from repcompare.engine.study import Study
 from repcompare.errors import AlignmentError, MeasureError, OptionError, suggest
 from repcompare.labels.align import Alignment, align, row_labels, to_matrix
-from repcompare.labels.schema import sample_dim
+from repcompare.labels.schema import sample_dim, stimulus_labels
 from repcompare.measures._measure import Folds
 from repcompare.statistics.folds import make_folds
 
@@ -119,7 +119,7 @@ def make_plan(study: Study) -> Plan:
     """
     parts = _parts(study)
     alignment = align({p.title: p.data for p in parts}, study.options.stimuli)
-    stimuli = alignment.stimuli
+    stimuli = _in_time(parts, alignment.stimuli)
     if study.options.nan == "drop_stimuli":
         stimuli = _complete_stimuli(parts, stimuli)
     for label, measure in study.measures.items():
@@ -136,6 +136,14 @@ def _parts(study: Study) -> tuple[Part, ...]:
         return tuple(Part(name, "both", ds) for name, ds in study.sources.items())
     sources = [Part(name, "source", ds) for name, ds in study.sources.items()]
     return (*sources, *(Part(name, "target", ds) for name, ds in study.targets.items()))
+
+
+def _in_time(parts: tuple[Part, ...], stimuli: np.ndarray) -> np.ndarray:
+    """Return the names of a recording's rows in the order of time: sorted as text, 10 s comes before 2 s."""
+    if any(sample_dim(p.data) != "time" for p in parts):
+        return stimuli
+    place = {name: i for i, name in enumerate(stimulus_labels(parts[0].data).tolist())}
+    return stimuli[np.argsort([place[name] for name in stimuli.tolist()], kind="stable")]
 
 
 def _complete_stimuli(parts: tuple[Part, ...], stimuli: np.ndarray) -> np.ndarray:

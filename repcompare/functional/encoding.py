@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from repcompare.errors import OptionError, choose
-from repcompare.functional._pair import NAN, Data, matched, without_nan
-from repcompare.labels.align import row_labels
-from repcompare.measures.encoding.result import EncodingResult, encode_arrays
-from repcompare.statistics.folds import make_folds
+from repcompare.functional._convert import convert_alpha
+from repcompare.functional._encode_rows import draw_folds, make_rows
+from repcompare.functional._encoded import Call, Encoded, assess_predictions, score_interval
+from repcompare.functional._encoding_labels import labelled_options
+from repcompare.functional._pair import NAN, Data
+from repcompare.labels.schema import text
+from repcompare.measures.encoding._refit import Weights, refit
+from repcompare.measures.encoding.result import EncodingResult
+
+__all__ = ["convert_alpha", "encode"]
 
 
 def encode(
@@ -24,33 +32,60 @@ def encode(
     gap: int | str = "auto",
     seed: int = 0,
     nan: str = "raise",
+    force: Iterable[str] = (),
+    weights: bool = False,
+    direction: str = "forward",
+    permutations: int = 0,
+    null: str = "fixed",
+    confidence: float | None = None,
     **options: Any,
-) -> EncodingResult:
+) -> Encoded:
     """Predict the units of ``y`` from those of ``x`` on stimuli that the fit has not seen.
 
     Parameters
     ----------
     x, y : representation, or array-like of shape (n_stimuli, n_units)
         Source and target.  Representations are matched by stimulus name; rows of arrays must match.
-    model : {"ridge"}
-        Encoding model.
+    model : {"ridge", "delayed_ridge", "banded_ridge", "kernel_ridge", "pls", "linear", "best_unit", "poisson"}
+        Ridge regression; with delays (``delays=`` or ``hrf=``, which ``"ridge"`` takes too); with one penalty per band of
+        features (``bands="unit_layer"`` or one label per feature); of a kernel; partial least squares of all units
+        together; least squares of minimum norm; the one source unit with the highest training r; Poisson regression of
+        spike counts.
     folds : int, "loo", list of (train, test) or splitter
-        Folds over stimuli.
+        Folds over stimuli.  Where trials or a continuous recording have a label ``run`` and ``groups`` is not given, a
+        number leaves out one run at a time.
     groups : str or array-like of shape (n_stimuli,), optional
         Label of the rows (a coordinate's name for representations): whole groups are held out together.
     gap : int or "auto"
-        Rows left out on either side of a test block, for continuous recordings; ``"auto"`` is 0 for arrays and stimuli.
+        Rows left out on either side of a test block, for continuous recordings.  ``"auto"`` is the first lag at which the
+        mean autocorrelation of ``y`` within runs falls below 0.05, for fMRI at least 16 s; 0 for arrays and stimuli.
     seed : int
-        Of the folds.
+        Of the folds, permutations and resamples.
     nan : {"raise", "drop_units", "drop_stimuli", "pairwise"}
         ``"pairwise"``: each target unit is fitted on the stimuli it has.
+    force : iterable of {"repeats", "time_shuffle"}
+        Guards to override by name: labels of ``groups`` on both sides of a split, shuffled rows of a recording.
+    weights : bool
+        Also fit ridge on all rows, with the penalty of each unit: ``.coef``, ``.intercept``, ``.predict(x)``.
+    direction : {"forward", "both"}
+        ``"both"`` also predicts x from y on the same folds: ``.score_reverse``, ``.score_mean``, ``.reverse``.
+    permutations : int
+        Test the scores by exchanging whole stimuli or blocks of time: ``.pvalue`` of the mean over units, ``.pvalues``,
+        ``.pvalues_corrected`` (maximum over units), ``.pvalues_fdr``.
+    null : {"fixed", "refit"}
+        Exchange held-out data against fixed predictions, or fit again under every permutation.
+    confidence : float, optional
+        Coverage of ``.score_low`` to ``.score_high`` over stimuli or blocks: bootstrap with fixed predictions for ridge,
+        jackknife over folds for other models.
     **options
-        Of the model: ``alphas``, ``alpha_per_unit``, ``scoring="pearson" | "r2"``, ``nested`` ...
+        Of the model: ``alphas``, ``alpha_per_unit``, ``scoring="pearson" | "r2"``, ``nested``, ``delays``, ``bands``,
+        ``runs="run"`` ...
 
     Returns
     -------
-    EncodingResult
-        ``.score`` (mean over units, in [-1, 1] for pearson), ``.unit_scores (n_units,)``, ``.alphas``, ``.fold_scores``.
+    Encoded
+        ``.score`` (mean over units, in [-1, 1] for pearson), ``.unit_scores (n_units,)``, ``.alphas``, ``.fold_scores``,
+        ``.folds``, ``.gap``, ``.forced``, ``.notes``.
 
     Raises
     ------
@@ -59,7 +94,7 @@ def encode(
 
     References
     ----------
-    Hoerl & Kennard 1970.
+    Hoerl & Kennard 1970; Nichols & Holmes 2002 (maximum over units); Thobani 2025 (both directions).
 
     Examples
     --------
@@ -71,32 +106,45 @@ def encode(
     True
     """
     choose(nan, NAN, "nan")
-    a, b, names, sample = matched(x, y)
-    labels = _group_labels(groups, (x, y), names)
-    a, b, rows = without_nan(a, b, nan)
-    labels = labels if labels is None else labels[rows]
-    width = _gap(gap, sample)
-    drawn = make_folds(len(a), folds, groups=labels, seed=seed, sample=sample, gap=width)
-    return encode_arrays(a, b, drawn, model=model, nan="pairwise" if nan == "pairwise" else "raise", **options)
+    choose(direction, ("forward", "both"), "direction")
+    choose(null, ("fixed", "refit"), "null")
+    if isinstance(permutations, bool) or permutations < 0 or int(permutations) != permutations:
+        raise OptionError(f"permutations={permutations!r}; expected a number >= 0")
+    forced = (force,) if isinstance(force, str) else tuple(force)
+    rows = make_rows(x, y, groups=groups, folds=folds, nan=nan)
+    drawn = draw_folds(rows, folds, gap=gap, seed=seed, force=forced, y=y)
+    if model == "ridge" and {"delays", "hrf"} & set(options):
+        model = "delayed_ridge"
+    call = Call(rows, drawn, model, nan, labelled_options(x, rows, options))
+    found = call.scored()
+    more: dict[str, Any] = {"gap": drawn.gap, "forced": forced}
+    notes = [*rows.notes, *(f"forced: the guard {name!r} was overridden" for name in forced)]
+    if direction == "both":
+        reverse = call.reversed()
+        more |= {"score_reverse": reverse.score, "score_mean": (found.score + reverse.score) / 2, "reverse": reverse}
+    if permutations:
+        extra = assess_predictions(call, found, permutations=int(permutations), null=null, seed=seed)
+        notes += extra.pop("notes")
+        more |= extra
+    if confidence is not None:
+        extra = score_interval(call, found, confidence=confidence, seed=seed)
+        notes += extra.pop("notes", ())
+        more |= extra
+    if weights:
+        more |= {"weights": _weights(call, found), "feature_ids": _unit_ids(x, rows.x.shape[1])}
+    own = {f.name: getattr(found, f.name) for f in fields(EncodingResult)}
+    return Encoded(**own | {"notes": (*notes, *found.notes)}, **more)
 
 
-def _gap(gap: int | str, sample: Any) -> int:
-    if isinstance(gap, int) and gap >= 0:
-        return gap
-    if gap != "auto":
-        raise OptionError(f"gap={gap!r}; expected a number of rows or 'auto'")
-    if sample == "time":
-        raise OptionError(
-            "a continuous recording needs gap=: the number of rows left out on either side of a test block"
-        )
-    return 0
+def _weights(call: Call, found: EncodingResult) -> Weights:
+    if call.model != "ridge":
+        raise OptionError(f"weights=True is there for model='ridge'; found model={call.model!r}")
+    standardize = bool(call.options.get("standardize", False))
+    return refit(call.rows.x, call.rows.y, found.alphas, standardize=standardize)
 
 
-def _group_labels(groups: Any, sides: tuple[Data, Data], names: np.ndarray | None) -> np.ndarray | None:
-    if groups is None or not isinstance(groups, str):
-        return None if groups is None else np.asarray(groups)
-    for side in sides:
-        if isinstance(side, xr.Dataset) and groups in side.coords:
-            assert names is not None
-            return row_labels(side, groups, names)
-    raise OptionError(f"groups={groups!r}: neither side has such a label of its rows; give one label per row")
+def _unit_ids(x: Data, n_units: int) -> np.ndarray | None:
+    """Return the names of the fitted units, where there are any and none was dropped."""
+    if not isinstance(x, xr.Dataset) or x.sizes["unit"] != n_units:
+        return None
+    return text(x["unit_id"].values).astype(str)

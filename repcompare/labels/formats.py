@@ -6,7 +6,9 @@ come through the same door.  This module imports no numerical library, so listin
 
 from __future__ import annotations
 
+import glob
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -41,6 +43,15 @@ class Format:
         ``read(path, **options)``: a representation, or an ``xarray.DataTree`` of parts.
     rank : int
         Of several formats that detect a file the highest rank wins: specific formats come before containers.
+    several : bool
+        Whether ``read`` also takes a list of paths, for what is stored in one file per run or stimulus.
+    accepts : callable, optional
+        ``accepts(obj)``: is this object, which is not a path, read by ``read(obj, **options)``?  It looks at attributes
+        only and imports nothing.
+    write : callable, optional
+        ``write(obj, path)``: write representations in this format; called with a temporary name.
+    sequential : bool
+        Reading goes through the file as a whole; other formats read what is used.
     """
 
     name: str
@@ -50,6 +61,10 @@ class Format:
     detect: Callable[[str, bytes], bool]
     read: Callable[..., Any]
     rank: int = 0
+    several: bool = False
+    accepts: Callable[[Any], bool] | None = None
+    write: Callable[[Any, Any], None] | None = None
+    sequential: bool = False
 
 
 @cache
@@ -63,7 +78,16 @@ def registered() -> Mapping[str, Format]:
     """
     found: list[Format] = []
     for entry in entry_points(group=GROUP):
-        item = entry.load()
+        try:
+            item = entry.load()
+        except Exception as error:  # whatever a plug-in does wrong, the other formats can still be read
+            warnings.warn(
+                f"plug-in {entry.name!r} ({entry.value}) of group {GROUP} cannot be loaded: {error!r}; "
+                "its format is left out; update or remove the package that brought it",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            continue
         if not isinstance(item, Format):
             raise FormatError(
                 f"plug-in {entry.name!r} ({entry.value}) of group {GROUP} is a {type(item).__name__}; "
@@ -117,13 +141,34 @@ def _head(path: str) -> bytes:
     return head
 
 
-def read(path: str | os.PathLike[str], *, format: str | None = None, **options: Any) -> Any:
-    """Read a file, whatever its format, as labelled responses.
+def detect_object(obj: Any) -> Format:
+    """Find the format that reads an object that a program already holds.
+
+    Raises
+    ------
+    FormatError
+        When none does, naming the type and the formats that read objects.
+    """
+    readers = {f.name: f for f in registered().values() if f.accepts is not None}
+    for candidate in readers.values():
+        if candidate.accepts is not None and candidate.accepts(obj):
+            return candidate
+    known = "; ".join(f"{f.name} ({f.reads.removeprefix('object: ')})" for f in readers.values()) or "none"
+    raise FormatError(
+        f"no format reads an object of type {type(obj).__module__}.{type(obj).__qualname__}; expected a path, or one of: "
+        f"{known}; or make a representation of its values with repcompare.representation"
+    )
+
+
+def read(path: Any, *, format: str | None = None, **options: Any) -> Any:
+    """Read a file, whatever its format, or an object, as labelled responses.
 
     Parameters
     ----------
-    path : str or path-like
-        A file or directory, or ``demo:worm``; ``file::part`` opens one part of a file.
+    path : str, path-like, list of them, or object
+        A file or directory, or ``demo:worm``; ``file::part`` opens one part of a file.  Some formats take a list or a
+        pattern (``run-*_bold.nii.gz``) of files that belong together.  Or an object
+        that holds responses: a cache of activations, what a model returned, a mapping of arrays.
     format : str, optional
         Name of the format; found from content and suffix when not given.
     **options
@@ -152,16 +197,52 @@ def read(path: str | os.PathLike[str], *, format: str | None = None, **options: 
     >>> rc.read(file + "::conv").sizes["unit"]
     2
     """
+    if not _is_path(path):
+        return (_known(format) if format else detect_object(path)).read(path, **options)
+    files = _several(path)
+    if files is not None:
+        chosen = _chosen(files[0], format)
+        if not chosen.several:
+            raise OptionError(
+                f"format {chosen.name} reads one file at a time; found {len(files)}; read each, or name one"
+            )
+        return chosen.read(files, **options)
     text, _, part = os.fspath(path).partition("::")
-    if format is None:
-        chosen = detect(text)
-    elif format in registered():
-        chosen = registered()[format]
-        _head(text)
-    else:
-        raise OptionError(f"format={format!r} is not known{suggest(format, registered())}")
-    found = chosen.read(text, **options)
+    found = _chosen(text, format).read(text, **options)
     return _part(found, part, text) if part else found
+
+
+def _chosen(path: str, format: str | None) -> Format:
+    if format is None:
+        return detect(path)
+    known = _known(format)
+    _head(path)
+    return known
+
+
+def _is_path(path: Any) -> bool:
+    items = path if isinstance(path, list | tuple) else [path]
+    return all(isinstance(item, str | os.PathLike) for item in items)
+
+
+def _several(path: Any) -> list[str] | None:
+    """Return the files of a list or a pattern; None for one path."""
+    if isinstance(path, list | tuple):
+        if not path:
+            raise FormatError("[]: an empty list of files; expected at least one path")
+        return [os.fspath(item) for item in path]
+    if not isinstance(path, str) or not any(c in path for c in "*?[") or os.path.exists(path.partition("::")[0]):
+        return None
+    found = sorted(glob.glob(path))
+    if not found:
+        raise FormatError(f"{path}: no file matches this pattern; check the path")
+    return found
+
+
+def _known(format: str) -> Format:
+    if format not in registered():
+        raise OptionError(f"format={format!r} is not known{suggest(format, registered())}")
+    return registered()[format]
 
 
 def _part(found: Any, part: str, path: str) -> Any:

@@ -247,19 +247,26 @@ def counts(trains: Iterable[Times], events: Times, window: Window) -> Counts:
     first, last = events + (window.start - slack), events + (window.stop - slack)
     out = np.zeros((n, len(trains), bins), np.float32)
     cells = out.reshape(-1)
+    row = np.arange(n) * (bins * len(trains))
     for unit, train in enumerate(trains):
         lo, hi = np.searchsorted(train, first), np.searchsorted(train, last)
-        if bins == 1:
-            out[:, unit, 0] = hi - lo
-            continue
         found = hi - lo
-        row = np.repeat(np.arange(n), found)
-        at = np.arange(len(row)) + np.repeat(lo - (np.cumsum(found) - found), found)
-        inside = ((train[at] - first[row]) * (1 / width)).astype(np.int64)
-        flat = row * (bins * len(trains)) + (np.minimum(inside, bins - 1) + unit * bins)
-        # times are sorted, so are the cells: equal neighbours are counted, and empty cells cost nothing
-        begins = np.flatnonzero(np.r_[True, flat[1:] != flat[:-1]]) if len(flat) else np.zeros(0, np.int64)
-        cells[flat[begins]] = np.diff(np.r_[begins, len(flat)])
+        total = int(found.sum())
+        if bins == 1:
+            out[:, unit, 0] = found
+        elif total:
+            at = np.repeat(lo - (np.cumsum(found) - found), found)
+            at += np.arange(total)
+            inside = train[at]
+            inside -= np.repeat(first, found)
+            inside *= 1 / width
+            flat = np.minimum(inside.astype(np.int64), bins - 1)
+            flat += np.repeat(row + unit * bins, found)
+            # times are sorted, so are the cells: only spikes that share a cell need adding, empty cells cost nothing
+            cells[flat] = 1
+            shared = np.flatnonzero(flat[1:] == flat[:-1])
+            if len(shared):
+                np.add.at(cells, flat[shared], np.float32(1))
     return out
 
 

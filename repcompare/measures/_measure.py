@@ -45,11 +45,20 @@ class Folds:
         Number of rows.
     scheme : str
         How they were drawn, for the record.
+    groups : ndarray of shape (n,), optional
+        Group of each row, where whole groups were held out: inner folds of a nested choice are drawn over them too.
+    gap : int
+        Rows left out on either side of a test block.
+    forced : tuple of str
+        Guards that were overridden.
     """
 
     splits: tuple[tuple[Index, Index], ...]
     n: int
     scheme: str = "given"
+    groups: Index | None = field(default=None, compare=False, repr=False)
+    gap: int = 0
+    forced: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.splits)

@@ -47,6 +47,12 @@ BUILT_IN: dict[str, str] = {
     "uniformity_difference": "repcompare.measures.descriptors:uniformity_difference",
     "concentricity_difference": "repcompare.measures.descriptors:concentricity_difference",
     "ridge": "repcompare.measures.encoding.ridge:ridge",
+    "banded_ridge": "repcompare.measures.encoding.banded:banded_ridge",
+    "kernel_ridge": "repcompare.measures.encoding.kernel_ridge:kernel_ridge",
+    "pls": "repcompare.measures.encoding.pls:pls",
+    "linear": "repcompare.measures.encoding.linear:linear",
+    "best_unit": "repcompare.measures.encoding.linear:best_unit",
+    "poisson": "repcompare.measures.encoding.poisson:poisson",
 }
 
 Factory = Callable[..., Measure]

@@ -21,6 +21,7 @@ Sample = Literal["stimulus", "presentation", "time"]
 Pair = tuple[Index, Index]
 
 FORCES = ("repeats", "time_shuffle")
+ALONE = "leave-one-out"
 
 
 def make_folds(  # noqa: PLR0913  (a public door: every option is keyword-only)
@@ -95,10 +96,54 @@ def make_folds(  # noqa: PLR0913  (a public door: every option is keyword-only)
         splits, scheme = _given(n, folds, labels)
         if sample == "time" and "time_shuffle" not in force:
             _refuse_shuffle(splits)
-    result = Folds(tuple(_checked(pair, f, n, min_test) for f, pair in enumerate(splits)), n, _named(scheme, force))
+    sound = scheme == ALONE
+    pairs = tuple(splits) if sound else tuple(_checked(pair, f, n, min_test) for f, pair in enumerate(splits))
+    result = Folds(pairs, n, _named(scheme, force), labels, gap, force)
     if groups is not None:
         check_leakage(result, np.asarray(groups), force=force)
     return result
+
+
+def autocorrelation_gap(
+    y: npt.NDArray[np.floating], runs: npt.ArrayLike | None = None, *, threshold: float = 0.05
+) -> int:
+    """Return the first lag at which the mean autocorrelation over units falls below a threshold.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n, n_units)
+        Samples in the order of time; NaN counts as the mean.
+    runs : array-like of shape (n,), optional
+        Samples of different runs are not compared, each run has its own mean.
+    threshold : float
+        0.05: below it neighbours say little about each other.
+
+    Raises
+    ------
+    OptionError
+        When it never falls below: the recording is too short for its own time scale.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> noise = rng.normal(size=(3000, 8))
+    >>> autocorrelation_gap(noise), autocorrelation_gap(noise[2:] + noise[1:-1] + noise[:-2])
+    (1, 3)
+    """
+    values = np.asarray(y, dtype=np.float64)
+    names = np.zeros(len(values)) if runs is None else np.asarray(runs)
+    lags, size = np.zeros(len(values)), np.nan_to_num(np.nanstd(values, axis=0))
+    for name in np.unique(names):
+        part = values[names == name]
+        centre = np.nanmean(part, axis=0) if np.isnan(part.sum()) else part.mean(axis=0)
+        part = np.nan_to_num(part - centre)
+        part = np.divide(part, size, out=np.zeros_like(part), where=size > 0)
+        power = np.abs(np.fft.rfft(part, 2 * len(part), axis=0)) ** 2
+        lags[: len(part)] += np.fft.irfft(power.sum(axis=1))[: len(part)]
+    below = np.flatnonzero(lags < threshold * lags[0])
+    if lags[0] <= 0 or below.size == 0:
+        raise OptionError("the autocorrelation of y never falls below 0.05; give gap= in samples")
+    return int(below[0])
 
 
 def check_leakage(folds: Folds, labels: npt.ArrayLike, *, force: Iterable[str] = (), what: str = "group") -> None:
@@ -169,7 +214,11 @@ def _leave_one_out(n: int, labels: Index | None, sample: str) -> tuple[list[Pair
         return _by_code(labels), f"leave-one-group-out, {int(labels.max()) + 1} groups"
     if sample != "stimulus":
         raise OptionError(f"folds='loo' leaks between the rows of sample={sample!r}; give groups= or a number of folds")
-    return _by_code(np.arange(n)), "leave-one-out"
+    if n < 4:
+        return _by_code(np.arange(n)), ALONE + " of few rows"
+    rows = np.arange(n)
+    train = np.broadcast_to(rows, (n, n))[~np.eye(n, dtype=bool)].reshape(n, n - 1)
+    return [(train[i], rows[i : i + 1]) for i in range(n)], ALONE
 
 
 def _counted(

@@ -9,7 +9,7 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from repcompare.errors import MeasureError, OptionError
-from repcompare.measures.encoding import _select
+from repcompare.measures.encoding import _search, _select
 from repcompare.measures.encoding import ridge as module
 from repcompare.measures.encoding._plan import make_plan
 from repcompare.measures.encoding.result import encode_arrays
@@ -180,10 +180,10 @@ def test_divided_differences_equal_explicit_predictions(kind, dtype):
         measure.prepared(x.astype(dtype), folds),
         measure.prepared(y.astype(dtype), folds, side="target"),
     )
-    alphas = dense / source.gram.scale**2
     assert all(held.divided for fit in source.problem.outer for held in fit.tests)
-    one = _select._sweep(source.problem, target.values, alphas, explicit=False)
-    two = _select._sweep(source.problem, target.values, alphas, explicit=True)
+    one, two = (_select.Errors.empty(5, dense.size, 3, squares=False) for _ in range(2))
+    for form, errors in ((_select._cheapest, one), (_select._explicit, two)):
+        _select._sweep(source.problem, target.values, dense, form, True, errors)
     tolerance = 1e-9 if dtype == np.float64 else 1e-4
     np.testing.assert_allclose(
         one.inner / one.inner_total[:, None], two.inner / two.inner_total[:, None], rtol=0, atol=tolerance
@@ -304,7 +304,7 @@ def test_a_subset_of_units_and_blocks_of_units_change_nothing(monkeypatch):
     folds = make_folds(40, 5)
     whole = encode_arrays(x, y, folds)
     np.testing.assert_allclose(encode_arrays(x, y[:, :7], folds).unit_scores, whole.unit_scores[:7], rtol=0, atol=1e-12)
-    monkeypatch.setattr(module, "BATCH_BYTES", 1)
+    monkeypatch.setattr(_search, "BATCH_BYTES", 1)
     monkeypatch.setattr(module, "CACHE_BYTES", 1)
     np.testing.assert_allclose(encode_arrays(x, y, folds).unit_scores, whole.unit_scores, rtol=0, atol=1e-12)
 
@@ -426,53 +426,3 @@ def test_inner_rows_never_touch_the_outer_test_set():
                 assert np.isin(rows, train).all()
                 assert np.isin(task.train, train).all()
                 assert not np.isin(rows, task.train).any()
-
-
-def test_no_signal_scores_zero():
-    """V17: 30 draws; se of the mean r over 40 units and 30 draws is .005, so .02 leaves 4 se."""
-    rng = np.random.default_rng(0)
-    draws = [(rng.standard_normal((50, 20)), rng.standard_normal((50, 40))) for _ in range(30)]
-    for k in (5, 10):
-        folds = make_folds(50, k)
-        r = np.mean([encode_arrays(x, y, folds, alphas=1000.0).score for x, y in draws])
-        r2 = np.mean([encode_arrays(x, y, folds, alphas=1000.0, scoring="r2").score for x, y in draws])
-        assert abs(r) < 0.02
-        assert r2 >= -0.01
-    nested = np.mean([encode_arrays(x, y, make_folds(50, 5), scoring="r2").score for x, y in draws])
-    assert -0.05 < nested < 0.005
-
-
-def test_repeats_of_a_stimulus_do_not_leak():
-    """V19: random codes predict nothing new; random rows seem to (.55)."""
-    rng = np.random.default_rng(0)
-    ids = np.tile(np.arange(50), 4)
-    grouped, leaky = [], []
-    for _ in range(15):
-        x = rng.standard_normal((50, 60))[ids]
-        y = rng.standard_normal((50, 20))[ids] + rng.standard_normal((200, 20))
-        folds = make_folds(200, 5, sample="presentation", groups=ids)
-        grouped.append(encode_arrays(x, y, folds, alphas=10.0).score)
-        forced = make_folds(200, 5, sample="presentation", force=("repeats",))
-        leaky.append(encode_arrays(x, y, forced, alphas=10.0).score)
-    assert abs(np.mean(grouped)) < 0.028  # tolerance of the page times sqrt(30 / 15)
-    assert np.mean(leaky) == pytest.approx(0.55, abs=0.04)
-
-
-def test_autocorrelation_needs_a_gap():
-    """V20, a quarter of the draws: with the gap nothing is left, without it .06."""
-    rng = np.random.default_rng(0)
-
-    def series(columns):
-        noise = rng.standard_normal((800, columns))
-        for i in range(1, 800):
-            noise[i] += 0.95 * noise[i - 1]
-        return noise[200:]
-
-    with_gap, without = [], []
-    for _ in range(20):
-        x, y = series(30), series(20)
-        x = (x - x.mean(axis=0)) / x.std(axis=0)
-        for gap, found in ((60, with_gap), (0, without)):
-            found.append(encode_arrays(x, y, make_folds(600, 5, sample="time", gap=gap), alphas=10.0).score)
-    assert abs(np.mean(with_gap)) < 0.04
-    assert np.mean(without) > np.mean(with_gap) + 0.02

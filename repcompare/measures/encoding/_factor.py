@@ -8,20 +8,21 @@ lam <= 1e-12 lam_max carry no signal and are cut.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from repcompare.errors import MeasureError
 from repcompare.measures._measure import Array, Index
+from repcompare.measures.encoding._pieces import Sums, piece_sums
 from repcompare.measures.encoding._plan import Plan, Task
 
+CANCELLED = 1e-8  # a training variance below this share of its sum of squares is computed from the rows
 CUT = 1e-12
 FLOOR = 1e-14  # the scaled source has a squared norm of about n: below this a training set is constant
 SINGLE = 1e-6  # float32 products are used where lam_min + alpha_min is above this share of lam_max
+BAND = 64  # rows of near pairs that are multiplied together
 BLOCK = 8192  # features per block when a kernel is accumulated
 
 Double = npt.NDArray[np.float64]
@@ -43,6 +44,8 @@ class Gram:
         Rows and features.
     single : bool
         The source was given in float32.
+    spread : float
+        Mean eigenvalue of the scatter of all rows, scaled.
     """
 
     features: Array | None
@@ -51,14 +54,63 @@ class Gram:
     n: int
     p: int
     single: bool = False
+    spread: float = 1.0
+
+    @property
+    def varying(self) -> int:
+        """How many of the features vary."""
+        if self.features is None:
+            return self.p
+        squares = np.einsum("ij,ij->j", self.features, self.features, dtype=np.float64)
+        return int((inverse_sd(squares, self.n) > 0).sum())
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How training sets are factorised.
+
+    Attributes
+    ----------
+    alphas : ndarray of shape (n_alphas,)
+        Penalties, ascending: absolute, or with ``trace`` in units of the mean eigenvalue of the training scatter.
+    n_alphas : float
+        How many penalties will be evaluated: whether divided differences pay.
+    trace, standardize : bool
+        Unit of the penalties; every feature is divided by its training SD.
+    """
+
+    alphas: Double
+    n_alphas: float
+    trace: bool = False
+    standardize: bool = False
 
 
 @dataclass(frozen=True)
 class Divided:
-    """Divided differences of one test set: ``far`` antisymmetric, ``near`` symmetric or its diagonal."""
+    """Divided differences of one test set.
+
+    Attributes
+    ----------
+    far : ndarray of shape (rank, rank)
+        Antisymmetric.
+    near : ndarray of shape (rank,)
+        Diagonal of the near pairs.
+    blocks : tuple of (rows, columns, block)
+        The near pairs in full where there are others; eigenvalues ascend, so they lie along the diagonal.
+    """
 
     far: Array
     near: Array
+    blocks: tuple[tuple[slice, slice, Array], ...] = ()
+
+    def times_near(self, z: Array) -> Array:
+        """Return near pairs times z (rank, n_units)."""
+        if not self.blocks:
+            return np.asarray(self.near[:, None] * z)
+        found = np.empty_like(z)
+        for rows, columns, block in self.blocks:
+            found[rows] = block @ z[columns]
+        return found
 
 
 @dataclass(frozen=True)
@@ -99,6 +151,8 @@ class Fit:
         Training mean of the features; None marks the dual form.
     tests : tuple of Held
         Test sets.
+    unit, spread : float
+        Unit of the penalties, and mean eigenvalue of the training scatter, both for the scaled source.
     """
 
     train: Index
@@ -106,6 +160,8 @@ class Fit:
     lam: Double
     mean: Double | None
     tests: tuple[Held, ...]
+    unit: float = 1.0
+    spread: float = 1.0
 
     @property
     def nbytes(self) -> int:
@@ -115,8 +171,15 @@ class Fit:
         return int(self.basis.nbytes + self.lam.nbytes + held)
 
 
-def make_gram(x: Array) -> Gram:
+def make_gram(x: Array, *, keep: bool = False) -> Gram:
     """Shift and scale a source of shape (n, p); keep its features, or its kernel where p > n.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n, p)
+        Source.
+    keep : bool
+        Keep the features in any case.
 
     Raises
     ------
@@ -138,7 +201,7 @@ def make_gram(x: Array) -> Gram:
             f"have gaps; drop them with nan='drop_units' or nan='drop_stimuli'"
         )
     size = max(float(np.abs(mean).max()), float(np.finfo(np.float64).tiny))
-    if p <= n:
+    if p <= n or keep:
         features = x - mean
         squares = float(np.einsum("ij,ij->", features, features))
     else:
@@ -151,13 +214,18 @@ def make_gram(x: Array) -> Gram:
     if rms <= 8 * np.finfo(np.float64).eps * size:
         raise MeasureError(f"ridge: no feature of the source varies over its {n} stimuli; check the source")
     scale = float(2.0 ** np.round(np.log2(np.sqrt(squares / n))))
-    if p <= n:
+    if p <= n or keep:
         features = (features / scale).astype(np.float32 if single else np.float64, copy=False)
-        return Gram(features, None, scale, n, p, single)
-    return Gram(None, kernel / scale**2, scale, n, p, single)
+        return Gram(features, None, scale, n, p, single, squares / scale**2 / p)
+    return Gram(None, kernel / scale**2, scale, n, p, single, squares / scale**2 / p)
 
 
-def fit(gram: Gram, task: Task, alphas: Double, *, n_targets: float, dtype: npt.DTypeLike) -> Fit:
+Factors = tuple[Double, Double, Double | None, list[Double], float]
+
+
+def fit(
+    gram: Gram, task: Task, settings: Settings, *, n_targets: float, dtype: npt.DTypeLike, sums: Sums | None = None
+) -> Fit:
     """Factorise one training set and project its test rows.
 
     Parameters
@@ -166,43 +234,111 @@ def fit(gram: Gram, task: Task, alphas: Double, *, n_targets: float, dtype: npt.
         The source.
     task : Task
         Training rows and test sets.
-    alphas : ndarray of shape (n_alphas,)
-        Penalties in units of the scaled source, ascending.
+    settings : Settings
+        Penalties and preparation.
     n_targets : float
         How many target units will be fitted: whether divided differences pay.
     dtype : dtype
         Of the t-sized products; float32 is raised to float64 for ill-conditioned spectra.
+    sums : Sums, optional
+        Of the training rows.
     """
     primal = gram.features is not None and gram.p <= task.train.size
-    basis, lam, mean, tests = (_primal if primal else _dual)(gram, task)
-    if lam.size and lam[0] + alphas[0] < SINGLE * lam[-1]:
+    found = _primal(gram, task, settings, sums) if primal else _dual(gram, task, settings)
+    basis, lam, mean, tests, spread = found
+    unit = _unit(gram, settings, spread)
+    low = float(settings.alphas[0]) * unit
+    if lam.size and lam[0] + low < SINGLE * lam[-1]:
         dtype = np.float64
     held = tuple(
-        Held(fold, rows, a.astype(dtype, copy=False), _divided(a, lam, alphas, n_targets, dtype))
+        Held(fold, rows, a.astype(dtype, copy=False), _divided(a, lam, (low, settings.n_alphas), n_targets, dtype))
         for (fold, rows), a in zip(task.tests, tests, strict=True)
     )
-    return Fit(task.train, basis.astype(dtype, copy=False), lam, mean, held)
+    return Fit(task.train, basis.astype(dtype, copy=False), lam, mean, held, unit, spread)
 
 
-def _primal(gram: Gram, task: Task) -> tuple[Double, Double, Double, list[Double]]:
+def _unit(gram: Gram, settings: Settings, spread: float) -> float:
+    """Return what one unit of the penalty is for the scaled source."""
+    if settings.trace:
+        return spread
+    return 1.0 if settings.standardize else 1 / gram.scale**2
+
+
+def _spread(gram: Gram, scatter: Double) -> float:
+    """Return the mean eigenvalue of a scatter over all features."""
+    return max(float(np.trace(scatter)), np.finfo(np.float64).tiny) / gram.p
+
+
+def _primal(gram: Gram, task: Task, settings: Settings, sums: Sums | None) -> Factors:
     assert gram.features is not None
-    x = gram.features[task.train].astype(np.float64, copy=False)
+    mean, square = _scatter(gram.features, task.train, sums)
+    sd = None
+    if settings.standardize:
+        sd = inverse_sd(square.diagonal(), task.train.size)
+        square = square * sd * sd[:, None]
+    basis, lam = _eigen(square)
+    spread = _spread(gram, square)
+    if sd is not None:
+        basis *= sd[:, None]
+    return basis, lam, mean, [(gram.features[rows] - mean) @ basis for _, rows in task.tests], spread
+
+
+def _scatter(features: Array, train: Index, sums: Sums | None) -> tuple[Double, Double]:
+    """Return mean (p,) and scatter (p, p) of the training rows."""
+    if sums is not None:
+        mean = sums.first / sums.n
+        square = sums.square - np.outer(sums.first, mean)
+        if (square.diagonal() >= CANCELLED * sums.square.diagonal()).all():
+            return mean, square
+    x = features[train].astype(np.float64, copy=False)
     mean = x.mean(axis=0)
     x = x - mean
-    basis, lam = _eigen(x.T @ x)
-    return basis, lam, mean, [(gram.features[rows] - mean) @ basis for _, rows in task.tests]
+    return mean, x.T @ x
 
 
-def _dual(gram: Gram, task: Task) -> tuple[Double, Double, None, list[Double]]:
+def inverse_sd(squares: Double, n: int) -> Double:
+    """Return 1 / SD from sums of squares (p,) over n rows; 0 for a feature that does not vary.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> inverse_sd(np.array([16.0, 0.0]), 4)
+    array([0.5, 0. ])
+    """
+    fixed = squares <= CUT * max(float(squares.max()), FLOOR)
+    return np.where(fixed, 0.0, np.sqrt(n / np.where(fixed, 1.0, squares)))
+
+
+def _dual(gram: Gram, task: Task, settings: Settings) -> Factors:
+    if settings.standardize:
+        return _dual_standardized(gram, task, settings)
     kernel = _kernel(gram, task.train, task.train)
     row_mean = kernel.mean(axis=0)
     grand = row_mean.mean()
-    basis, lam = _eigen(kernel - row_mean - row_mean[:, None] + grand)
+    kernel -= row_mean
+    kernel -= row_mean[:, None]
+    kernel += grand
+    spread = _spread(gram, kernel)
+    basis, lam = _eigen(kernel)
     tests = []
     for _, rows in task.tests:
         cross = _kernel(gram, rows, task.train)
         tests.append((cross - cross.mean(axis=1, keepdims=True) - row_mean + grand) @ basis)
-    return basis, lam, None, tests
+    return basis, lam, None, tests, spread
+
+
+def _dual_standardized(gram: Gram, task: Task, settings: Settings) -> Factors:
+    """Scale the features by their training SD; the kernel is made again for every training set."""
+    assert gram.features is not None
+    x = gram.features[task.train].astype(np.float64)
+    mean = x.mean(axis=0)
+    x -= mean
+    sd = inverse_sd(np.einsum("ij,ij->j", x, x), task.train.size)
+    x *= sd
+    kernel = x @ x.T
+    basis, lam = _eigen(kernel)
+    tests = [((gram.features[rows] - mean) * sd) @ (x.T @ basis) for _, rows in task.tests]
+    return basis, lam, None, tests, _spread(gram, kernel)
 
 
 def _kernel(gram: Gram, rows: Index, columns: Index) -> Double:
@@ -218,64 +354,51 @@ def _eigen(matrix: Double) -> tuple[Double, Double]:
     return vectors[:, kept:], lam[kept:]
 
 
-def _divided(a: Double, lam: Double, alphas: Double, n_targets: float, dtype: npt.DTypeLike) -> Divided | None:
+def _divided(
+    a: Double, lam: Double, grid: tuple[float, float], n_targets: float, dtype: npt.DTypeLike
+) -> Divided | None:
     """Return the divided differences of ``a' a``, or None where predicting for every penalty is cheaper.
+
+    ``grid`` is the smallest penalty and how many there are.
 
     With d = 1 / (lam + alpha), d_i d_j = (d_i - d_j) / (lam_j - lam_i) for far pairs and
     (d_i^2 + d_j^2) / 2 for near ones.
     """
     rank, n_test = lam.size, a.shape[0]
     form = rank * rank * (2 * n_test + 30) / n_targets + 4 * rank * rank + 2 * n_test * rank
-    if rank == 0 or form > 2 * alphas.size * n_test * rank:
+    low, count = grid
+    if rank == 0 or form > 2 * count * n_test * rank:
         return None
     tau = (2 * np.finfo(dtype).eps) ** (1 / 3)
     gap = lam - lam[:, None]  # gap[i, j] = lam_j - lam_i
-    near = np.abs(gap) <= tau * (np.minimum(lam, lam[:, None]) + alphas[0])
+    near = np.abs(gap) <= tau * (np.minimum(lam, lam[:, None]) + low)
     products = a.T @ a
     gap[near] = np.inf
     far = (products / gap).astype(dtype, copy=False)
-    alone = np.count_nonzero(near) == rank
-    kept = np.diag(products).copy() if alone else np.where(near, products, 0.0)
-    return Divided(far, kept.astype(dtype, copy=False))
+    diagonal = products.diagonal().astype(dtype)
+    if np.count_nonzero(near) == rank:
+        return Divided(far, diagonal)
+    blocks = []
+    for start in range(0, rank, BAND):
+        some = slice(start, min(start + BAND, rank))
+        columns = np.flatnonzero(near[some].any(axis=0))
+        wide = slice(int(columns[0]), int(columns[-1]) + 1)
+        blocks.append((some, wide, np.where(near[some, wide], products[some, wide], 0.0).astype(dtype)))
+    return Divided(far, diagonal, tuple(blocks))
 
 
-def fit_all(gram: Gram, plan: Plan, alphas: Double, *, n_targets: float = np.inf) -> tuple[Gram, tuple[Fit, ...]]:
+def fit_all(gram: Gram, plan: Plan, settings: Settings, *, n_targets: float = np.inf) -> tuple[Gram, tuple[Fit, ...]]:
     """Factorise every training set of a plan, outer ones first.
 
     Returns the source too: in float64 throughout where one spectrum is too wide for float32 products.
     """
     dtype = np.float32 if gram.single else np.float64
     tasks = (*plan.outer, *plan.inner)
-    fits = tuple(fit(gram, task, alphas, n_targets=n_targets, dtype=dtype) for task in tasks)
+    sums = piece_sums(gram.features, plan) if gram.p <= gram.n else None
+    fits = tuple(
+        fit(gram, task, settings, n_targets=n_targets, dtype=dtype, sums=sums(j) if sums else None)
+        for j, task in enumerate(tasks)
+    )
     if gram.features is not None and any(f.basis.dtype == np.float64 for f in fits):
         gram = replace(gram, features=gram.features.astype(np.float64, copy=False), single=False)
     return gram, fits
-
-
-def pieces(plan: Plan, n: int) -> tuple[tuple[Index, ...], tuple[Index, ...]] | None:
-    """Cut the rows into pieces of which every training set is a union.
-
-    Returns
-    -------
-    (rows of each piece, pieces of each task), or None
-        Tasks in the order outer, inner; None where there are so many pieces that sums per training set are
-        cheaper.
-    """
-    tasks = (*plan.outer, *plan.inner)
-    member = np.zeros((n, len(tasks)), dtype=bool)
-    for j, task in enumerate(tasks):
-        member[task.train, j] = True
-    kinds, code = np.unique(np.packbits(member, axis=1), axis=0, return_inverse=True)
-    if len(kinds) > 2 * len(tasks) or not tasks:
-        return None
-    rows = tuple(np.flatnonzero(code.ravel() == c) for c in range(len(kinds)))
-    used = tuple(np.flatnonzero([member[r[0], j] for r in rows]) for j in range(len(tasks)))
-    return rows, used
-
-
-def total(parts: Sequence[Any], which: Index) -> Any:
-    """Add up some of the pieces' statistics."""
-    result = parts[which[0]].copy()
-    for i in which[1:]:
-        result += parts[i]
-    return result

@@ -18,6 +18,7 @@ from repcompare.measures._measure import Folds, Index
 MOST_PAIRED = 6
 MERGED = 5
 FEWEST_TRAIN = 3
+FEWEST_FOLDS = 3  # with fewer, inner folds are drawn over the groups of the training rows, or within the only one
 
 Mask = npt.NDArray[np.bool_]
 
@@ -70,7 +71,11 @@ def make_plan(folds: Folds, *, nested: bool, seen: Mask | None = None) -> Plan:
         train &= seen
         test &= seen
     outer = [_task(train[f], [(f, test[f])]) for f in range(len(folds))]
-    inner = (_paired if len(folds) <= MOST_PAIRED else _merged)(train, test) if nested else iter(())
+    inner: Iterator[Task | None] = iter(())
+    if nested and len(folds) < FEWEST_FOLDS and folds.groups is not None:
+        inner = _grouped(train, folds.groups, folds.gap)
+    elif nested:
+        inner = (_paired if len(folds) <= MOST_PAIRED else _merged)(train, test)
     return Plan(tuple(t for t in outer if t), tuple(t for t in inner if t), len(folds))
 
 
@@ -95,3 +100,16 @@ def _merged(train: Mask, test: Mask) -> Iterator[Task | None]:
         parts = np.array_split(others, MERGED) if blocks else [others[i::MERGED] for i in range(MERGED)]
         for part in parts:
             yield _task(train[f] & train[part].all(axis=0), [(f, test[part].any(axis=0) & train[f])])
+
+
+def _grouped(train: Mask, groups: Index, gap: int) -> Iterator[Task | None]:
+    """Hold out whole groups of each fold's training rows, or blocks of its only one, in up to five parts with the gap."""
+    rows = np.arange(groups.size)
+    for f, own in enumerate(train):
+        names = np.unique(groups[own])
+        parts = [np.isin(groups, names[i :: min(MERGED, names.size)]) & own for i in range(min(MERGED, names.size))]
+        if names.size == 1:
+            parts = [np.isin(rows, part) for part in np.array_split(np.flatnonzero(own), MERGED) if part.size]
+        for inside in parts:
+            distance = np.abs(rows[:, None] - np.flatnonzero(inside)).min(axis=1) if gap else np.where(inside, 0, 1)
+            yield _task(own & (distance > gap), [(f, inside)])

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from repcompare.errors import MeasureError
-from repcompare.measures._measure import Outcome
+from repcompare.measures._measure import Index, Outcome
 from repcompare.measures.encoding._factor import Double
 from repcompare.measures.encoding._plan import Mask
+from repcompare.measures.encoding._select import FoldScores
 
 EDGE_SHARE = 0.05
+LIMIT = 1 - 1e-15  # arctanh of a perfect r stays finite
 
 
 @dataclass(frozen=True)
@@ -20,32 +22,67 @@ class Scored:
 
     Attributes
     ----------
-    pearson, error, total : ndarray of shape (n_folds, n_units)
-        r, squared error, and squares around the training mean.
+    folds : FoldScores
+        r and squares, (n_folds, n_units).
     used : ndarray of bool, shape (n_folds, n_units)
         Folds in which the unit can be scored.
-    alphas : ndarray of shape (n_folds, n_units)
-        Penalties of the scores.
+    chosen, alphas, relative : ndarray of shape (n_folds, n_units)
+        Penalties of the scores: on the scale of the grid, absolute, and in units of the mean eigenvalue of the
+        training scatter.
     final : ndarray of shape (n_units,)
-        Penalties for a refit on all rows.
+        Penalties for a refit on all rows, on the scale of the grid.
     """
 
-    pearson: Double
-    error: Double
-    total: Double
+    folds: FoldScores
     used: Mask
+    chosen: Double
     alphas: Double
+    relative: Double
     final: Double
 
     @classmethod
-    def empty(cls, n_folds: int, n_units: int) -> Scored:
-        """Return one to be filled."""
+    def empty(cls, n_folds: int, n_units: int, *, rows: bool = False) -> Scored:
+        """Return one to be filled; with ``rows`` folds are single rows, without r."""
         shape = (n_folds, n_units)
-        one, two, three, four = (np.full(shape, np.nan) for _ in range(4))
-        return cls(one, two, three, np.zeros(shape, dtype=bool), four, np.full(n_units, np.nan))
+        nothing = np.broadcast_to(np.nan, shape)
+        chosen = np.empty(shape)
+        if rows:
+            folds = FoldScores(nothing, np.empty(shape), np.empty(shape), nothing)
+            return cls(folds, np.empty(shape, dtype=bool), chosen, chosen, nothing, np.full(n_units, np.nan))
+        alphas, relative = np.empty(shape), np.empty(shape)
+        used = np.zeros(shape, dtype=bool)
+        return cls(FoldScores.empty(*shape), used, chosen, alphas, relative, np.full(n_units, np.nan))
+
+    def write(
+        self,
+        units: Index,
+        folds: FoldScores,
+        used: Mask,
+        *,
+        chosen: tuple[Double, Double],
+        units_of: tuple[Double, Double] | None = None,
+    ) -> None:
+        """Write the results of some units; ``units_of`` turns their penalties into absolute and relative ones."""
+        places = slice(units[0], units[-1] + 1) if units[-1] - units[0] + 1 == units.size else units
+        for name, part in vars(folds).items():
+            if getattr(self.folds, name).flags.writeable:
+                getattr(self.folds, name)[:, places] = part
+        self.used[:, places] = used
+        self.chosen[:, places], self.final[places] = chosen
+        if units_of is not None:
+            self.alphas[:, places], self.relative[:, places] = (chosen[0] * unit for unit in units_of)
 
 
-def outcome(scored: Scored, constant: tuple[Mask, Mask], scoring: str, summary: str, n_patterns: int) -> Outcome:
+@dataclass(frozen=True)
+class Summary:
+    """How scores are summarised: ``scoring``, ``summary`` over units, ``fisher_z`` over folds."""
+
+    scoring: str
+    summary: str
+    fisher_z: bool = False
+
+
+def outcome(scored: Scored, constant: tuple[Mask, Mask], how: Summary, n_patterns: int) -> Outcome:
     """Return the outcome; ``constant`` flags (n_folds, n_units) units in training and test rows.
 
     Raises
@@ -53,37 +90,73 @@ def outcome(scored: Scored, constant: tuple[Mask, Mask], scoring: str, summary: 
     MeasureError
         When no unit can be scored.
     """
-    used = scored.used
-    by_fold = scored.pearson if scoring == "pearson" else _r2(scored.error, scored.total)
-    fixed = (constant[0] | constant[1] if scoring == "pearson" else constant[0]) & used
+    used, folds = scored.used, scored.folds
+    pearson = how.scoring == "pearson"
+    by_fold = folds.pearson if pearson else _r2(folds.error, folds.total)
+    fixed = (constant[0] | constant[1] if pearson else constant[0]) & used
     fixed_units: Mask = np.any(fixed, axis=0)
-    count = used.sum(axis=0)
-    if scoring == "pearson":
-        sums = np.where(used, by_fold, 0.0).sum(axis=0)  # an undefined fold that counts makes the unit NaN
-        units = np.divide(sums, count, out=np.full(count.shape, np.nan), where=count > 0)
-    else:
-        error, total = (np.where(used, values, 0.0).sum(axis=0) for values in (scored.error, scored.total))
-        units = _r2(error, total)
+    units = _over_folds(by_fold, used, how.fisher_z) if pearson else _pooled_r2(folds, used)
     units[fixed_units] = np.nan
     good = np.isfinite(units)
     counts = {"units_constant": int(fixed_units.sum()), "units_undefined": int((~good & ~fixed_units).sum())}
     if n_patterns:
         counts |= {"folds_skipped": int((~used).sum()), "missing_patterns": n_patterns}
     if not good.any():
-        raise _nothing_scored(scored, counts, fixed_units)
-    average = np.mean if summary == "mean" else np.median
-    kept = np.where(used & good, by_fold, np.nan)
-    folds = np.array([average(row[np.isfinite(row)]) if np.isfinite(row).any() else np.nan for row in kept])
-    empty = int(np.isnan(folds).sum())
+        raise _nothing_scored(scored, counts, fixed_units, pearson)
+    kept = by_fold if used.all() and good.all() else np.where(used & good, by_fold, np.nan)
+    per_fold = _over_units(kept, how.summary)
+    empty = int(np.isnan(per_fold).sum())
     notes = (f"empty_folds: {empty} folds have no unit that can be scored",) if empty else ()
     return Outcome(
-        score=float(average(units[good])),
+        score=float((np.mean if how.summary == "mean" else np.median)(units[good])),
         unit_scores=units,
-        fold_scores=folds,
-        details={"alphas": scored.final, "fold_alphas": scored.alphas},
+        fold_scores=per_fold,
+        details={"fold_alphas": scored.alphas} | _by_fold(scored, by_fold, pearson),
         counts=counts,
         notes=notes,
     )
+
+
+def _by_fold(scored: Scored, by_fold: Double, pearson: bool) -> dict[str, Double]:
+    """Return scores per fold and unit; none where folds are single rows."""
+    folds = scored.folds
+    if not folds.pearson.flags.writeable:
+        return {}
+    found = {
+        "fold_alphas_relative": scored.relative,
+        "r2_fold": _r2(folds.error, folds.total) if pearson else by_fold,
+        "r2_fold_testmean": _r2(folds.error, folds.spread),
+    }
+    return found | ({"r_fold": folds.pearson} if pearson else {})
+
+
+def _over_folds(r: Double, used: Mask, fisher_z: bool) -> Double:
+    """Average r over folds (n_units,); an undefined fold that counts makes the unit NaN."""
+    count = used.sum(axis=0)
+    values = np.arctanh(np.clip(r, -LIMIT, LIMIT)) if fisher_z else r
+    sums = np.where(used, values, 0.0).sum(axis=0)
+    found = np.divide(sums, count, out=np.full(count.shape, np.nan), where=count > 0)
+    return np.asarray(np.tanh(found) if fisher_z else found)
+
+
+def _pooled_r2(folds: FoldScores, used: Mask) -> Double:
+    every = bool(used.all())
+    error, total = (
+        (values if every else np.where(used, values, 0.0)).sum(axis=0) for values in (folds.error, folds.total)
+    )
+    return _r2(error, total)
+
+
+def _over_units(kept: Double, summary: str) -> Double:
+    """Summarise (n_folds, n_units) over units that are not NaN; NaN where all are."""
+    found = np.full(len(kept), np.nan)
+    some = np.isfinite(kept)
+    filled = some.any(axis=1)
+    if summary == "mean":
+        np.divide(np.where(some, kept, 0.0).sum(axis=1), some.sum(axis=1), out=found, where=filled)
+    elif filled.any():
+        found[filled] = np.nanmedian(kept[filled], axis=1)
+    return found
 
 
 def _r2(error: Double, total: Double) -> Double:
@@ -92,9 +165,9 @@ def _r2(error: Double, total: Double) -> Double:
     return np.asarray(1.0 - found)
 
 
-def _nothing_scored(scored: Scored, counts: dict[str, int], fixed: Mask) -> MeasureError:
-    flat = np.flatnonzero((scored.used & np.isnan(scored.pearson) & ~fixed).any(axis=1))
-    if flat.size:
+def _nothing_scored(scored: Scored, counts: dict[str, int], fixed: Mask, pearson: bool) -> MeasureError:
+    flat = np.flatnonzero((scored.used & np.isnan(scored.folds.pearson) & ~fixed).any(axis=1))
+    if pearson and flat.size:
         return MeasureError(
             f"ridge: predictions are constant in test fold {flat[0]}, so r is undefined for every unit "
             f"that varies ({counts['units_constant']} of {fixed.size} are constant); use scoring='r2'"

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from inspect import Parameter, signature
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from repcompare.errors import MeasureError, choose
+from repcompare.errors import MeasureError, OptionError, choose, suggest
 from repcompare.measures._measure import Folds, Measure, as_outcome
+from repcompare.measures.encoding.banded import banded_ridge, delayed_ridge
+from repcompare.measures.encoding.kernel_ridge import kernel_ridge
+from repcompare.measures.encoding.linear import best_unit, linear
+from repcompare.measures.encoding.pls import pls
+from repcompare.measures.encoding.poisson import poisson
 from repcompare.measures.encoding.ridge import ridge
 
-MODELS: dict[str, Callable[..., Measure]] = {"ridge": ridge}
+MODELS: dict[str, Callable[..., Measure]] = {
+    "ridge": ridge,
+    "delayed_ridge": delayed_ridge,
+    "banded_ridge": banded_ridge,
+    "kernel_ridge": kernel_ridge,
+    "pls": pls,
+    "linear": linear,
+    "best_unit": best_unit,
+    "poisson": poisson,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,10 +41,10 @@ class EncodingResult:
         Summary of ``unit_scores`` (their mean unless ``summary="median"``); constant units are left out.
     unit_scores : ndarray of shape (n_units,)
         Per target unit; NaN where constant or undefined (see ``counts``).
-    alphas : ndarray of shape (n_units,)
-        Penalties for a final refit on all rows.
-    fold_alphas : ndarray of shape (n_folds, n_units)
-        Penalties that gave the scores.
+    alphas : ndarray of shape (n_units,), or (n_bands, n_units) of banded ridge
+        Penalties for a final refit on all rows; empty for models without.
+    fold_alphas : ndarray of shape (n_folds, n_units), or (n_folds, n_bands, n_units)
+        Penalties that gave the scores; empty, (n_folds, 0), for models without.
     fold_scores : ndarray of shape (n_folds,)
         Summary over units per fold.
     folds : Folds
@@ -40,7 +55,9 @@ class EncodingResult:
         Warnings, code first.
     counts : mapping of str to int
         ``units_constant``, ``units_undefined``; with missing rows ``folds_skipped`` (unit by fold) and
-        ``missing_patterns``.
+        ``missing_patterns``; of counts ``units_silent``.
+    details : mapping of str to array
+        Further results of the model: ``fold_components`` and ``iterations`` of pls, ``sources`` of best_unit ...
     """
 
     score: float
@@ -52,6 +69,7 @@ class EncodingResult:
     model: str = "ridge"
     notes: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 def encode_arrays(
@@ -73,12 +91,13 @@ def encode_arrays(
         Target; rows match those of x.
     folds : Folds
         Train and test rows.
-    model : {"ridge"}
-        Which model.
+    model : str
+        A name of :data:`MODELS`: "ridge", "delayed_ridge", "banded_ridge", "kernel_ridge", "pls", "linear", "best_unit",
+        "poisson".
     nan : {"raise", "pairwise"}
         NaN in y: refuse, or fit and score each unit on the stimuli seen.  NaN in x always raises.
     **options
-        Of the model, see :func:`repcompare.measures.encoding.ridge.ridge`.
+        Of the model, see the function of its name: :func:`repcompare.measures.encoding.ridge.ridge` ...
 
     Returns
     -------
@@ -104,6 +123,7 @@ def encode_arrays(
     """
     choose(model, MODELS, "model")
     choose(nan, ("raise", "pairwise"), "nan")
+    _check_options(model, options)
     measure = MODELS[model](**options)
     source, target = np.asarray(x), np.asarray(y)
     if source.shape[:1] != target.shape[:1]:
@@ -118,11 +138,22 @@ def encode_arrays(
     return EncodingResult(
         score=found.score,
         unit_scores=np.asarray(found.unit_scores, dtype=np.float64),
-        alphas=found.details["alphas"],
-        fold_alphas=found.details["fold_alphas"],
+        alphas=found.details.get("alphas", np.zeros(0)),
+        fold_alphas=found.details.get("fold_alphas", np.zeros((len(folds), 0))),
         fold_scores=np.asarray(found.fold_scores, dtype=np.float64),
         folds=folds,
         model=model,
         notes=found.notes,
         counts=found.counts,
+        details={name: value for name, value in found.details.items() if name not in ("alphas", "fold_alphas")},
     )
+
+
+def _check_options(model: str, options: Mapping[str, Any]) -> None:
+    """Raise ``OptionError`` for an option that the model does not have."""
+    known = signature(MODELS[model]).parameters
+    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in known.values()):
+        return  # the model checks them
+    for name in options:
+        if name not in known:
+            raise OptionError(f"model={model!r} has no option {name!r}{suggest(name, known)}")

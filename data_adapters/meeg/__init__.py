@@ -1,0 +1,1 @@
+"""Magneto- and electroencephalography: epochs as objects or files."""

@@ -1,0 +1,163 @@
+"""The commands of the command line that are about files: what is in one, is it valid, write it in another form."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from repcompare.errors import OptionError, RepcompareError
+
+INVALID = 3
+NATIVE = ".nc"
+
+format_option = click.option(
+    "--format", "format_name", metavar="NAME", help="Format of the file, where it is not found."
+)
+reader_options = click.option(
+    "--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the file's reader."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+@click.command()
+@click.argument("file")
+@format_option
+@reader_options
+@json_option
+def inspect(file: str, format_name: str | None, options: tuple[str, ...], as_json: bool) -> int:
+    """Show what is in FILE: kind, sizes, labels, repeats, missing values, and which adapter reads it."""
+    from repcompare.labels.formats import detect, registered
+    from repcompare.views.summary import summary, summary_lines
+
+    found = summary(read_file(file, options, format_name))
+    path = file.partition("::")[0]
+    known = registered()[format_name] if format_name else detect(path)
+    access = "sequential" if known.sequential or path.endswith(".gz") else "lazy"
+    found = {"file": file, "format": known.name, "access": access, **found}
+    if as_json:
+        click.echo(to_json(found))
+        return 0
+    said = ", sequential: read whole, convert it to .nc for parts of it" if access == "sequential" else ""
+    click.echo(f"{found['file']} (format {found['format']}{said})")
+    click.echo("\n".join(summary_lines(found)))
+    return 0
+
+
+@click.command()
+@click.argument("source", metavar="IN")
+@click.argument("target", metavar="OUT", type=click.Path(dir_okay=False))
+@format_option
+@reader_options
+@click.option("--no-overwrite", is_flag=True, help="Refuse to replace OUT.")
+def convert(source: str, target: str, format_name: str | None, options: tuple[str, ...], no_overwrite: bool) -> int:
+    """Read IN, whatever its format, and write it as OUT: native netCDF (.nc), or safetensors.
+
+    Values are written part by part; OUT appears when it is complete.
+    """
+    from repcompare.labels.store import write_together
+
+    write = _writer(target)
+    if no_overwrite and os.path.exists(target):
+        raise OptionError(f"{target} exists; --no-overwrite refuses to replace it")
+    found = read_file(source, options, format_name)
+    write_together({target: write(found)})
+    click.echo(f"wrote {target}", err=True)
+    return 0
+
+
+def _writer(target: str) -> Callable[[Any], Callable[[Path], None]]:
+    """Return the function that makes the writer of an object: the suffix says what is written."""
+    from repcompare.labels.formats import registered
+    from repcompare.labels.store import writer
+
+    suffix = Path(target).suffix.lower()
+    if suffix == NATIVE:
+        return writer
+    others = {s: f.write for f in registered().values() if f.write is not None for s in f.suffixes if s != NATIVE}
+    if suffix not in others:
+        raise OptionError(f"{target}: the suffix says what is written; expected one of {', '.join([NATIVE, *others])}")
+    write: Any = others[suffix]
+    return lambda obj: lambda path: write(obj, path)
+
+
+@click.command()
+@click.argument("file")
+@format_option
+@reader_options
+@json_option
+def validate(file: str, format_name: str | None, options: tuple[str, ...], as_json: bool) -> int:
+    """Check FILE against the schema, values too: exit code 0, or 3 with a list of everything that is wrong."""
+    checked, problems = _check(file, options, format_name)
+    if as_json:
+        click.echo(to_json({"file": file, "valid": not problems, "parts": checked, "problems": problems}))
+    elif problems:
+        click.echo(f"{file}: not valid")
+        click.echo("\n".join(f"- {line}" for line in problems))
+    else:
+        click.echo(f"{file}: valid ({', '.join(name or 'one representation' for name in checked) or 'no parts'})")
+    return INVALID if problems else 0
+
+
+def _check(file: str, options: Iterable[str], format_name: str | None) -> tuple[list[str], list[str]]:
+    """Return the parts of a file, and what is wrong with it or with each of them."""
+    import repcompare as rc
+    from repcompare.labels.parts import parts_of
+
+    try:
+        found = read_file(file, options, format_name)
+    except OptionError:
+        raise
+    except RepcompareError as error:
+        return [], _lines(file, str(error))
+    if "response" not in found.data_vars and not getattr(found, "children", None):
+        return [str(next(iter(found.data_vars), ""))], []  # scores and RDMs are checked when they are opened
+    problems: list[str] = []
+    parts = parts_of(found)
+    for name, part in parts.items():
+        try:
+            rc.validate(part.load())  # part by part: the values are looked at too
+        except RepcompareError as error:
+            problems += [f"{name}: {line}" if name else line for line in _lines(file, str(error))]
+        part.close()
+    return list(parts), problems
+
+
+def _lines(file: str, message: str) -> list[str]:
+    """Return a message as a list of what is wrong, without the name of the file."""
+    head, *rest = message.removeprefix(f"{file}: ").splitlines()
+    return [line.removeprefix("- ") for line in rest] if rest else [head]
+
+
+def read_file(path: str, options: Iterable[str] = (), format_name: str | None = None) -> Any:
+    """Read a file with options as KEY=VALUE."""
+    import repcompare as rc
+
+    return rc.read(path, format=format_name, **_key_values(options))
+
+
+def _key_values(options: Iterable[str]) -> dict[str, Any]:
+    """Parse KEY=VALUE: JSON where it is JSON, a tuple where it has commas, else text."""
+    found: dict[str, Any] = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals:
+            raise OptionError(f"{option!r}: expected KEY=VALUE")
+        try:
+            found[key] = json.loads(value)
+        except ValueError:
+            found[key] = tuple(value.split(",")) if "," in value else value
+    return found
+
+
+def to_json(content: Any) -> str:
+    """Return plain values as JSON; NaN is refused."""
+    return json.dumps(content, allow_nan=False, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") and getattr(value, "size", 1) == 1 else value.tolist()

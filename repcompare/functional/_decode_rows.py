@@ -1,0 +1,225 @@
+"""Rows of a decoding: responses, their labels and their groups, in the order of the stimulus names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from repcompare.errors import AlignmentError, MeasureError, OptionError, SchemaError, choose, some, suggest
+from repcompare.labels.schema import sample_dim, stimulus_labels, validate
+from repcompare.labels.values import infinite, text
+from repcompare.measures._measure import Folds, Index
+from repcompare.statistics.folds import Sample
+
+NAN = ("raise", "drop_units", "drop_stimuli")
+MOST_FLOATS = 20
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Responses with what is known of each row.
+
+    Attributes
+    ----------
+    x : ndarray of shape (n_rows, n_units) or (n_rows, n_units, n_times)
+        Sorted by stimulus name, run and repeat; a time series stays in its order.
+    source : ndarray of int, shape (n_rows,)
+        Number of each row in the input.
+    n_source : int
+        Rows of the input.
+    names : ndarray of str, shape (n_rows,), optional
+        Stimulus of each row.
+    sample : {"stimulus", "presentation", "time"}
+        What a row is.
+    times : ndarray of shape (n_times,), optional
+        Coordinate of the last axis.
+    data : xarray.Dataset, optional
+        The representation.
+    counts : mapping
+        What was dropped.
+    """
+
+    x: np.ndarray
+    source: Index
+    n_source: int
+    names: np.ndarray | None
+    sample: Sample
+    times: np.ndarray | None
+    data: xr.Dataset | None
+    counts: dict[str, int]
+
+    def take(self, values: np.ndarray) -> np.ndarray:
+        """Bring one value per row of the input into the order of the rows."""
+        found: np.ndarray = values[self.source]
+        return found
+
+    def given(self, folds: Any) -> Any:
+        """Folds that were given as rows of the input, in terms of the sorted rows; others as they are."""
+        if isinstance(folds, (int, np.integer, str)) or hasattr(folds, "split"):
+            return folds
+        place = np.full(self.n_source, -1, dtype=np.intp)
+        place[self.source] = np.arange(len(self.source))
+        try:
+            pairs = [(np.asarray(train), np.asarray(test)) for train, test in folds]
+        except (TypeError, ValueError):
+            return folds  # refused by name where folds are drawn
+        return [tuple(self._placed(side, place) for side in pair) for pair in pairs]
+
+    def _placed(self, side: np.ndarray, place: Index) -> np.ndarray:
+        if side.dtype != bool and (side.dtype.kind not in "iu" or side.ndim != 1):
+            return side
+        numbers = np.flatnonzero(side) if side.dtype == bool else side
+        if numbers.size and (numbers.min() < 0 or numbers.max() >= self.n_source):
+            raise AlignmentError(
+                f"folds name rows {numbers.min()} to {numbers.max()}; expected 0 to {self.n_source - 1}"
+            )
+        found: np.ndarray = place[numbers]
+        return found[found >= 0]
+
+    def numbered(self, folds: Folds) -> Folds:
+        """Folds in terms of the rows of the input."""
+        splits = tuple((np.sort(self.source[a]), np.sort(self.source[b])) for a, b in folds.splits)
+        return replace(folds, splits=splits, n=self.n_source, groups=None)
+
+
+def rows_of(x: Any, nan: str) -> Rows:
+    """Read a representation, or an array (n_rows, n_units[, n_times])."""
+    choose(nan, NAN, "nan")
+    found = _labelled(x) if isinstance(x, xr.Dataset) else _plain(x)
+    problem = infinite(found.x, ("row", "unit", "time")[: found.x.ndim])
+    if problem:
+        raise SchemaError(f"response: {problem[0]}")
+    return _without_nan(found, nan)
+
+
+def _labelled(ds: xr.Dataset) -> Rows:
+    validate(ds)
+    sample = sample_dim(ds)
+    rest = ["time"] if "time" in ds["response"].dims and sample != "time" else []
+    names = stimulus_labels(ds)
+    values = np.asarray(ds["response"].transpose(sample, "unit", *rest).values)
+    order = np.arange(len(names))
+    if sample != "time":
+        keys = [text(ds[k].values) for k in ("repeat", "run", "session") if k in ds.coords and ds[k].dims == (sample,)]
+        order = np.lexsort([*keys, names])
+    times = np.asarray(ds["time"].values, dtype=np.float64) if rest and "time" in ds.coords else None
+    what: Sample = "time" if sample == "time" else "presentation" if sample == "presentation" else "stimulus"
+    return Rows(values[order], order.astype(np.intp), len(names), names[order], what, times, ds, {})
+
+
+def _plain(x: Any) -> Rows:
+    if isinstance(x, (Mapping, str)):
+        raise SchemaError(f"x is a {type(x).__name__}; expected a representation or an array; see decode_layers()")
+    values = np.asarray(x)
+    if values.ndim not in (2, 3) or values.dtype.kind not in "fiub" or 0 in values.shape:
+        raise SchemaError(
+            f"x has shape {values.shape} and dtype {values.dtype}; expected numbers (n_rows, n_units) or (n_rows, n_units, "
+            "n_times)"
+        )
+    return Rows(values.astype(np.float64), np.arange(len(values)), len(values), None, "stimulus", None, None, {})
+
+
+def _without_nan(rows: Rows, nan: str) -> Rows:
+    missing = np.isnan(rows.x)
+    if not missing.any():
+        return replace(rows, x=rows.x.astype(np.float64, copy=False))
+    if nan == "raise":
+        raise MeasureError(
+            f"decode: {int(missing.sum())} missing values (NaN) in x; drop them with nan='drop_units' or nan='drop_stimuli'"
+        )
+    axes = tuple(i for i in range(missing.ndim) if i != (1 if nan == "drop_units" else 0))
+    keep = ~missing.any(axis=axes)
+    if not keep.any():
+        raise MeasureError(f"nan={nan!r} leaves nothing to decode from; choose another policy")
+    dropped = int((~keep).sum())
+    if nan == "drop_units":
+        return replace(rows, x=rows.x[:, keep].astype(np.float64), counts={"units_dropped": dropped})
+    names = None if rows.names is None else rows.names[keep]
+    x = rows.x[keep].astype(np.float64)
+    return replace(rows, x=x, source=rows.source[keep], names=names, counts={"rows_dropped": dropped})
+
+
+def row_values(rows: Rows, values: Any, what: str) -> np.ndarray:
+    """One value per row: a coordinate's name, a mapping from stimulus to value, or an array in the order of the input.
+
+    Raises
+    ------
+    OptionError, AlignmentError
+        When there is no such coordinate, stimuli are missing from the mapping, or the length is wrong.
+    """
+    if isinstance(values, str):
+        return rows.take(_coordinate(rows, values, what))
+    if isinstance(values, Mapping):
+        if rows.names is None:
+            raise SchemaError(f"{what} is a mapping, but x is an array without stimulus names; give one value per row")
+        lacking = [n for n in np.unique(rows.names).tolist() if n not in values]
+        if lacking:
+            raise AlignmentError(f"{what} lacks {len(lacking)} stimuli: {some(lacking)}; expected every stimulus of x")
+        return np.asarray([values[n] for n in rows.names.tolist()])
+    array = np.asarray(values)
+    if array.shape != (rows.n_source,):
+        raise AlignmentError(
+            f"{what} has shape {array.shape}; expected one value for each of {rows.n_source} rows of x"
+        )
+    return rows.take(array)
+
+
+def _coordinate(rows: Rows, name: str, what: str) -> np.ndarray:
+    if rows.data is None:
+        raise OptionError(f"{what}={name!r}: x is an array without labels; give one value per row")
+    sample = sample_dim(rows.data)
+    known = [str(c) for c, v in rows.data.coords.items() if v.dims == (sample,)]
+    if name not in known:
+        raise OptionError(f"{what}={name!r}: x has no such label of its rows{suggest(name, known)}")
+    values = np.asarray(rows.data[name].values)
+    return values if values.dtype.kind in "fiub" else text(values)
+
+
+def class_codes(labels: np.ndarray) -> tuple[Index, np.ndarray]:
+    """Return the class of each row, and the sorted names of the classes.
+
+    Raises
+    ------
+    AlignmentError
+        When a row has no label.
+    MeasureError
+        When the labels are continuous, or all the same.
+    """
+    missing = [i for i, v in enumerate(labels.tolist()) if v is None or v != v or v == ""]
+    if missing:
+        raise AlignmentError(f"{len(missing)} rows have no label, first row {missing[0]}; label or drop them")
+    if labels.dtype == object:
+        labels = labels.astype(np.str_)
+    classes, codes = np.unique(labels, return_inverse=True)
+    if labels.dtype.kind == "f" and len(classes) > MOST_FLOATS:
+        raise MeasureError(
+            f"labels are {len(classes)} different floating-point numbers; expected classes; use encode for continuous "
+            "targets, or model='ridge_regression'"
+        )
+    if len(classes) < 2:
+        raise MeasureError(f"all rows have the label {classes[0].item()!r}; expected at least two classes")
+    return codes.astype(np.intp), classes
+
+
+def group_codes(rows: Rows, groups: Any, folds: Any) -> tuple[Index | None, bool]:
+    """Return the group of each row, and whether it is the run that the representation brought along."""
+    if groups is not None:
+        return np.unique(_no_gaps(row_values(rows, groups, "groups")), return_inverse=True)[1].astype(np.intp), False
+    counted = isinstance(folds, (int, np.integer, str))
+    if rows.data is None or not counted or "run" not in rows.data.coords:
+        return None, False
+    if rows.data["run"].dims != (sample_dim(rows.data),):
+        return None, False
+    runs = np.unique(_no_gaps(row_values(rows, "run", "groups")), return_inverse=True)[1].astype(np.intp)
+    return (runs, True) if runs.max() > 0 else (None, False)
+
+
+def _no_gaps(labels: np.ndarray) -> np.ndarray:
+    missing = [i for i, v in enumerate(labels.tolist()) if v is None or v != v or v == ""]
+    if missing:
+        raise AlignmentError(f"{len(missing)} rows have no group label, first row {missing[0]}; label or drop them")
+    return labels

@@ -1,0 +1,135 @@
+"""From two sides to the rows of an encoder: their order, runs and groups, the gap, and the folds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from repcompare.errors import AlignmentError, OptionError
+from repcompare.functional._pair import Data, matched, without_nan
+from repcompare.labels.align import row_labels
+from repcompare.labels.schema import sample_dim, stimulus_labels
+from repcompare.measures._measure import Array, Folds
+from repcompare.statistics.folds import autocorrelation_gap, make_folds
+
+FMRI_GAP = 16.0  # s: what the haemodynamic response spreads over
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Both sides with matching rows.
+
+    Attributes
+    ----------
+    x, y : ndarray of shape (n, n_features), (n, n_units)
+        Rows in sorted order of their names, or of time.
+    sample : str
+        What the rows are: ``"stimulus"`` or ``"time"``.
+    groups : ndarray of shape (n,), optional
+        What is held out together.
+    runs : bool
+        The groups are runs that were found, not given.
+    notes : tuple of str
+        What was decided.
+    """
+
+    x: Array
+    y: Array
+    sample: str
+    groups: np.ndarray | None
+    runs: bool
+    notes: tuple[str, ...] = ()
+
+
+def make_rows(x: Data, y: Data, *, groups: Any, folds: Any, nan: str) -> Rows:
+    """Match two sides; find their runs where nothing else says what is held out together."""
+    a, b, names, sample = matched(x, y)
+    if names is not None and sample == "time" and isinstance(x, xr.Dataset):
+        order = _in_time(x, names)
+        a, b, names = a[order], b[order], names[order]
+    notes: tuple[str, ...] = ()
+    labels, runs = _given_groups(groups, (x, y), names), False
+    if groups is None and names is not None and isinstance(folds, (int, np.integer)):
+        labels, notes = _runs((x, y), names)
+        runs = labels is not None
+    a, b, kept = without_nan(a, b, nan)
+    return Rows(a, b, sample, labels if labels is None else labels[kept], runs, notes)
+
+
+def _in_time(side: xr.Dataset, names: np.ndarray) -> np.ndarray:
+    """Return the order of names that is the order of the rows of a recording."""
+    own = stimulus_labels(side)
+    place = {name: i for i, name in enumerate(own.tolist())}
+    return np.argsort([place[name] for name in names.tolist()], kind="stable")
+
+
+def _given_groups(groups: Any, sides: tuple[Data, Data], names: np.ndarray | None) -> np.ndarray | None:
+    if groups is None or not isinstance(groups, str):
+        return None if groups is None else np.asarray(groups)
+    for side in sides:
+        if isinstance(side, xr.Dataset) and groups in side.coords:
+            assert names is not None
+            return row_labels(side, groups, names)
+    raise OptionError(f"groups={groups!r}: neither side has such a label of its rows; give one label per row")
+
+
+def _runs(sides: tuple[Data, Data], names: np.ndarray) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Return the run of each row of trials and recordings, where every stimulus has one."""
+    for side in sides:
+        if not isinstance(side, xr.Dataset) or sample_dim(side) == "stimulus" or "run" not in side.coords:
+            continue
+        try:
+            labels = row_labels(side, "run", names)
+        except AlignmentError:
+            return None, (
+                "runs_mixed: stimuli occur in several runs, so folds are drawn over stimuli and not over runs",
+            )
+        if np.unique(labels).size > 1:
+            return labels, (f"runs: one of {np.unique(labels).size} runs is left out at a time",)
+    return None, ()
+
+
+def draw_folds(rows: Rows, folds: Any, *, gap: int | str, seed: int, force: Iterable[str], y: Data) -> Folds:
+    """Draw the folds of matched rows; a gap that was not given is measured."""
+    width = _gap(rows, folds, gap, y)
+    if rows.runs and rows.sample != "time":
+        folds = "loo"
+    return make_folds(
+        len(rows.x),
+        folds,
+        groups=rows.groups,
+        seed=seed,
+        sample="time" if rows.sample == "time" else "stimulus",
+        gap=width,
+        force=force,
+    )
+
+
+def _gap(rows: Rows, folds: Any, gap: int | str, y: Data) -> int:
+    if isinstance(gap, (int, np.integer)) and not isinstance(gap, bool) and gap >= 0:
+        return int(gap)
+    if gap != "auto":
+        raise OptionError(f"gap={gap!r}; expected a number of rows or 'auto'")
+    if rows.sample != "time" or not isinstance(folds, (int, np.integer)):
+        return 0
+    seen = ~np.isnan(rows.y).all(axis=0)
+    found = autocorrelation_gap(rows.y[:, seen], rows.groups if rows.runs else None)
+    return max(found, _slowest(y))
+
+
+def _slowest(y: Data) -> int:
+    """Return the samples that the response of fMRI spreads over; 0 for other recordings."""
+    if not isinstance(y, xr.Dataset) or y.attrs.get("modality") != "fmri":
+        return 0
+    width = y["time"].attrs.get("bin_width") if "time" in y.coords else None
+    if width is None and "time" in y.coords:
+        steps = np.diff(y["time"].values)
+        width = float(np.median(steps[steps > 0])) if (steps > 0).any() else None
+    if width is None:
+        raise OptionError("fMRI without the times of its samples: give gap= in samples, at least 16 s")
+    return math.ceil(FMRI_GAP / float(width) - 1e-9)
