@@ -15,6 +15,7 @@ import numpy.typing as npt
 from repcompare.errors import MeasureError
 from repcompare.measures.rsa._condensed import Vector, condense, count_stimuli
 from repcompare.measures.rsa._methods import Comparator
+from repcompare.measures.rsa._products import row_stats
 from repcompare.measures.rsa._whitened import Matrix, coordinates
 from repcompare.measures.rsa.comparators import Embedded
 
@@ -131,13 +132,8 @@ def _on_scale(reliability: float, how: Comparator) -> float:
 
 def pattern_sizes(values: npt.NDArray[Any], centred: bool) -> Vector:
     """Return the root mean square (n_stimuli,) of patterns (n_stimuli, n_units) over their finite units."""
-    data = np.asarray(values, dtype=np.float64)
-    found = np.isfinite(data)
-    count = found.sum(axis=1)
+    _, norm, count, flat = row_stats(np.asarray(values), centred=centred)
     if not count.all():
         raise MeasureError(f"{int((count == 0).sum())} stimuli have no finite unit; drop them")
-    filled = np.where(found, data, 0.0)
-    if centred:
-        filled -= np.where(found, filled.sum(axis=1, keepdims=True) / count[:, None], 0.0)
-    sizes: Vector = np.sqrt(np.square(filled).sum(axis=1) / count)
+    sizes: Vector = np.where(flat, 0.0, norm) / np.sqrt(count)
     return sizes
