@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import struct
@@ -20,8 +21,10 @@ from repcompare.errors import FormatError
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 MOST_LINKS = 16
+MOST_CHUNKS = 10**5
 LARGEST_TEXT = 10**6  # bytes per label
 LARGEST_CACHE = 64 * 2**20
+LARGEST_CHUNK = 64 * 2**20  # bytes, unless the data themselves are large
 LARGEST_SCAN = 64 * 2**20
 HEAP = b"GCOL\x01\0\0\0"
 
@@ -199,10 +202,35 @@ def _check_text(dataset: h5py.Dataset) -> None:
     """Refuse lists, references, and text of a damaged type, which the library would follow out of memory."""
     if dataset.dtype.kind != "O":
         return
+    where = f"{dataset.file.filename}: {dataset.name}"
     encoded = dataset.id.get_type().encode()  # two bytes, the class, then in 4 bits the kind: 1 is text
     if h5py.check_string_dtype(dataset.dtype) is None or len(encoded) < 4 or encoded[3] & 15 != 1:
-        where = f"{dataset.file.filename}: {dataset.name}"
         raise FormatError(f"{where}: holds objects that are not text; expected numbers or text; write it again")
+    if dataset.id.get_type().is_variable_str():
+        _check_lengths(dataset, where)
+
+
+def _check_lengths(dataset: h5py.Dataset, where: str) -> None:
+    """Compare the declared length of each text with the file: the library would allocate it before looking."""
+    plist, room = dataset.id.get_create_plist(), os.path.getsize(dataset.file.filename)
+    entry = 4 + dataset.file.id.get_create_plist().get_sizes()[0] + 4  # length, address and place in the heap
+    if plist.get_layout() == h5py.h5d.CONTIGUOUS and dataset.id.get_offset() is not None:
+        stored = [(dataset.id.get_offset(), dataset.size)]
+    elif plist.get_layout() == h5py.h5d.CHUNKED and not plist.get_nfilters():
+        found = [dataset.id.get_chunk_info(i) for i in range(min(dataset.id.get_num_chunks(), MOST_CHUNKS))]
+        stored = [(c.byte_offset, c.size // entry) for c in found if c.byte_offset is not None]
+    else:
+        return
+    with open(dataset.file.filename, "rb") as handle:
+        for offset, count in stored:
+            handle.seek(offset)
+            raw = np.frombuffer(handle.read(count * entry), np.uint8)
+            lengths = raw[: len(raw) // entry * entry].reshape(-1, entry)[:, :4].copy().view("<u4")
+            if lengths.size and lengths.max() > min(room, LARGEST_TEXT):
+                raise FormatError(
+                    f"{where}: declares a text of {lengths.max()} bytes; the file has {room}; expected short names; "
+                    "copy or write the file again"
+                )
 
 
 def check_size(dataset: h5py.Dataset, limit: int | None = None) -> None:
@@ -214,6 +242,12 @@ def check_size(dataset: h5py.Dataset, limit: int | None = None) -> None:
     stored = dataset.id.get_storage_size()
     if stored > room or (plain and stored and declared > room):
         raise FormatError(f"{where}: declares {max(stored, declared)} bytes; the file has {room}; it is truncated")
+    chunk = math.prod(dataset.chunks or ()) * dataset.dtype.itemsize
+    if chunk > LARGEST_CHUNK and chunk > 4 * declared:  # the library allocates a whole chunk, however little is read
+        raise FormatError(
+            f"{where}: is stored in chunks {dataset.chunks} of {chunk} bytes for {declared} bytes of data; "
+            "expected chunks that fit; the file is damaged"
+        )
     if limit is not None and declared > limit:
         raise FormatError(
             f"{where}: declares {declared} bytes {dataset.shape}; the limit is {limit}; raise it with "

@@ -27,6 +27,7 @@ INTERNAL = (
     *("_FillValue", "coordinates", "dtype", "_nc3_strict"),
 )
 EVENT = "event"
+LARGEST_LABELS = 2**28  # bytes of one coordinate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +144,7 @@ def _nameless(dataset: h5py.Dataset) -> tuple[str, ...]:
 
 def _values(dataset: h5py.Dataset) -> np.ndarray:
     """Return a coordinate: text, numbers in the order of this machine, or bool."""
-    found = _hdf5.values(dataset, 2**31)
+    found = _hdf5.values(dataset, LARGEST_LABELS)
     if found.dtype.kind == "O":
         raise FormatError(f"{dataset.file.filename}: {dataset.name} holds objects; expected numbers or text")
     if _plain_attr(dataset.attrs.get("dtype")) == "bool":
@@ -200,7 +201,7 @@ def _spikes(found: Assembly, options: BrainScoreOptions) -> xr.Dataset:
         raise FormatError(f"{found.where}: no neuroid_id for each event among {', '.join(labels)}; expected one")
     notes: list[str] = []
     with _hdf5.opened(found.where) as file:
-        times = seconds(_hdf5.values(file[found.variable]), options.tick, found.where, notes)
+        times = seconds(_hdf5.values(_hdf5.get(file, found.variable)), options.tick, found.where, notes)
     names, trains = by_unit(as_text(labels[key], f"{found.where}: {key}"), times)
     keep = chosen_units(names, {}, options.units)
     units = Units(names[keep], [trains[i] for i in keep], {}, None)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,11 +15,13 @@ from data_adapters._guard import guard
 from data_adapters._labels import NEXT, as_text, numbered, stimulus_names
 from data_adapters._npy import NpyFile, arrays_of
 from data_adapters._options import name_of
-from repcompare.errors import FormatError, MissingExtraError, some
+from data_adapters._zip import members
+from repcompare.errors import FormatError, MissingExtraError, OptionError, some
 from repcompare.labels.values import duplicates
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 MOST_PIXELS = 10**8
+LARGEST_PICTURE = 10**9  # bytes of a file
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,24 @@ def inputs_of(stimuli: Any, names: Any, preprocess: Callable[[np.ndarray], Any] 
     return found
 
 
+def selected(inputs: Inputs, wanted: Any) -> Inputs:
+    """Return only the stimuli wanted, in that order.
+
+    Raises
+    ------
+    OptionError
+        When one is not there.
+    """
+    if wanted is None:
+        return inputs
+    at = {n: i for i, n in enumerate(inputs.names)}
+    names = [str(n) for n in wanted]
+    lost = [n for n in names if n not in at]
+    if lost:
+        raise OptionError(f"select= names {some(lost)}, which are not among the {len(at)} stimuli ({some(at)})")
+    return replace(inputs, names=names, one=lambda i: inputs.one(at[names[i]]))
+
+
 def _names(names: Any, n: int, path: str) -> list[str]:
     if names is None:
         raise FormatError(f"{path}: the stimuli have no names; give names= one per stimulus, or 'positional'")
@@ -119,7 +141,27 @@ def _of_path(path: str, names: Any, preprocess: Callable[[np.ndarray], Any] | No
                 return np.asarray(source.read((slice(i, i + 1), *rest))[0])
 
         return Inputs(_names(names, source.shape[0], path), row, preprocess, f"stimuli of {name_of(path)}")
-    raise FormatError(f"{path}: is neither a folder nor an .npy or .npz file; {NEXT}")
+    if path.lower().endswith(".zip"):
+        return _of_zip(path, preprocess)
+    raise FormatError(f"{path}: is neither a folder nor an .npy, .npz or .zip file; {NEXT}")
+
+
+def _of_zip(path: str, preprocess: Callable[[np.ndarray], Any] | None) -> Inputs:
+    """Return the pictures of an archive in the order of their names, without their folders."""
+    found = {n: m for n, m in members(path).items() if n.lower().endswith(PICTURES)}
+    if not found:
+        raise FormatError(f"{path}: holds no pictures ({', '.join(PICTURES)}); expected some")
+    files = sorted(found)
+
+    def one(i: int) -> np.ndarray:
+        size = found[files[i]].file_size
+        if size > LARGEST_PICTURE:
+            raise FormatError(f"{path}: {files[i]} has {size} bytes; expected at most {LARGEST_PICTURE}")
+        with guard(f"{path}: {files[i]}", "a picture"), zipfile.ZipFile(path) as archive:
+            return _picture(io.BytesIO(archive.read(found[files[i]])), f"{path}: {files[i]}")
+
+    origin = f"{len(files)} pictures of {name_of(path)}, named by their files"
+    return Inputs([n.rpartition("/")[2] for n in files], one, preprocess, origin)
 
 
 def _of_folder(path: str, preprocess: Callable[[np.ndarray], Any] | None) -> Inputs:
@@ -132,7 +174,7 @@ def _of_folder(path: str, preprocess: Callable[[np.ndarray], Any] | None) -> Inp
     files = arrays or pictures
     if not files:
         raise FormatError(f"{path}: holds no .npy files and no pictures ({', '.join(PICTURES)}); found {some(listed)}")
-    read: Callable[[str], np.ndarray] = _array if arrays else _picture
+    read: Callable[[str], np.ndarray] = _array if arrays else lambda file: _picture(file, file)
     names: Sequence[str] = [n[:-4] for n in arrays] if arrays else pictures
     origin = f"{len(files)} {'arrays' if arrays else 'pictures'} of folder {name_of(path)}, named by their files"
     return Inputs(list(names), lambda i: read(os.path.join(path, files[i])), preprocess, origin)
@@ -144,15 +186,15 @@ def _array(file: str) -> np.ndarray:
         return source.read(())
 
 
-def _picture(file: str) -> np.ndarray:
+def _picture(file: Any, where: str) -> np.ndarray:
     """Return a picture as uint8 (y, x, 3)."""
     try:
         from PIL import Image
     except ImportError:
         raise MissingExtraError(
-            f"{file}: reading pictures needs the package pillow; install it, or give arrays"
+            f"{where}: reading pictures needs the package pillow; install it, or give arrays"
         ) from None
-    with guard(file, "a picture"), Image.open(file) as image:
+    with guard(where, "a picture"), Image.open(file) as image:
         if image.size[0] * image.size[1] > MOST_PIXELS:
-            raise FormatError(f"{file}: has {image.size} pixels; expected at most {MOST_PIXELS} in all")
+            raise FormatError(f"{where}: has {image.size} pixels; expected at most {MOST_PIXELS} in all")
         return np.asarray(image.convert("RGB"))

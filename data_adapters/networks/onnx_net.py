@@ -16,7 +16,7 @@ import xarray as xr
 
 from data_adapters._lazy import REDUCE
 from data_adapters._options import MEMORY, name_of, parse_memory
-from data_adapters.networks._inputs import Inputs, inputs_of
+from data_adapters.networks._inputs import Inputs, inputs_of, selected
 from data_adapters.networks._stream import Recording, Shaping
 from data_adapters.networks._values import POOLING, as_array, pooled
 from repcompare.errors import FormatError, MissingExtraError, OptionError, choose, suggest
@@ -32,10 +32,12 @@ class OnnxOptions:
     Attributes
     ----------
     stimuli : mapping, array or path
-        What the network sees: arrays by name, an array with ``names=``, an .npy or .npz file, or a folder of .npy files
-        or pictures.
+        What the network sees: arrays by name, an array with ``names=``, an .npy or .npz file, a folder of .npy files or
+        pictures, or a zip file of pictures.  Pictures are uint8 (y, x, 3) before ``preprocess``.
     names : list of str, path or "positional", optional
         Names of the stimuli of an array.
+    select : list of str, optional
+        Only these of the stimuli, in this order.
     outputs : str or list of str, optional
         Outputs of the graph (default: all), or of any node in it (needs the package onnx).
     batch : int
@@ -52,6 +54,7 @@ class OnnxOptions:
 
     stimuli: Any = None
     names: Any = None
+    select: Any = None
     outputs: Any = None
     batch: int = 32
     preprocess: Callable[[np.ndarray], Any] | None = None
@@ -93,7 +96,7 @@ def read_onnx(path: str, options: OnnxOptions) -> xr.DataTree:
         raise OptionError(f"batch={options.batch!r}; expected a whole number of stimuli, at least 1")
     if options.stimuli is None:
         raise OptionError(f"{path}: a network has no responses of its own; give stimuli= what it is to see")
-    inputs = inputs_of(options.stimuli, options.names, options.preprocess)
+    inputs = selected(inputs_of(options.stimuli, options.names, options.preprocess), options.select)
     with _library_errors(path):
         session = _session(path, options)
     wanted = [o.name for o in session.get_outputs()]
@@ -180,7 +183,7 @@ def _exposed(path: str, hidden: Sequence[str]) -> bytes:
         import onnx
     except ImportError:
         raise MissingExtraError(f"hidden outputs {', '.join(hidden)} need the package onnx; {INSTALL}") from None
-    model = onnx.load(path, load_external_data=False)
+    model = onnx.load(path)
     inside = {name for node in model.graph.node for name in node.output if name}
     for name in hidden:
         if name not in inside:

@@ -185,6 +185,10 @@ def _arrays(path: str, files: Mapping[str, Callable[[], bytes]]) -> dict[str, tu
     found: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
     for name, read in files.items():
         folder, _, last = name.rpartition("/")
+        if last == ".zarray" and f"{folder}/zarr.json".lstrip("/") in files:
+            raise FormatError(
+                f"{path}: {folder or '/'} has metadata of versions 2 and 3; expected one; remove the other"
+            )
         if last == ".zarray":
             attrs = files.get(f"{folder}/.zattrs".lstrip("/"))
             found[folder] = (_json(path, name, read()), _json(path, name, attrs()) if attrs else {})

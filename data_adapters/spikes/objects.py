@@ -22,7 +22,8 @@ def is_neo(obj: Any) -> bool:
 
 
 def _is_train(obj: Any) -> bool:
-    return hasattr(obj, "times") and hasattr(obj, "t_start") and hasattr(getattr(obj, "times", None), "rescale")
+    timed = hasattr(obj, "times") and hasattr(obj, "t_start") and hasattr(getattr(obj, "times", None), "rescale")
+    return timed and getattr(obj, "ndim", 1) == 1  # continuous signals of neo have a second axis
 
 
 def is_sorting(obj: Any) -> bool:

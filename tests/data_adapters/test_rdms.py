@@ -81,9 +81,9 @@ def test_what_is_wrong_with_a_matlab_file(tmp_path):
         rc.read(file, stimulus=IDS)
     scipy.io.savemat(file, {"x": np.ones((3, 5))})
     with pytest.raises(FormatError, match=r"no RDMs in it: found x \(3, 5\)"):
-        rc.read(file, stimuli=IDS)
+        rc.read(file, stimuli=IDS, format="matlab-rdm")
     with pytest.raises(FormatError, match=r"x has shape \(3, 5\); expected a square RDM"):
-        rc.read(file, stimuli=IDS, variable="x")
+        rc.read(file, stimuli=IDS, variable="x", format="matlab-rdm")
 
 
 def write_hdf5(file, **patterns):

@@ -256,7 +256,9 @@ def test_sessions_of_the_natural_scenes_dataset(nsd, tmp_path):
     assert z.attrs["response_units"] == "z"
     again = pickle.loads(pickle.dumps(ds))
     np.testing.assert_array_equal(again["response"][5].values, ds["response"][5].values)
-    ds.close()
+    for opened in (ds, z):
+        opened.close()
+    del again
     with h5py.File(folder / "betas_session01.hdf5", "r+"):  # nothing holds the file any more
         pass
 

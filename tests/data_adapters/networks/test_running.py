@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 
 import numpy as np
 import pytest
 
+import data_adapters
 import repcompare as rc
 from data_adapters.networks import record
 from data_adapters.networks._stream import random_signs
-from repcompare.errors import FormatError, MissingExtraError, OptionError
+from repcompare.errors import FormatError, MissingExtraError, OptionError, SchemaError
 
 IDS = [f"s{i}" for i in range(5)]
 X = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
@@ -67,7 +69,7 @@ def test_onnx_above_memory_goes_to_a_temporary_file(tmp_path):
     filed.close()
 
 
-@pytest.mark.parametrize("kind", ["npy", "npz", "folder", "pictures"])
+@pytest.mark.parametrize("kind", ["npy", "npz", "folder", "pictures", "zip"])
 def test_onnx_on_files(tmp_path, kind):
     net = write_onnx(tmp_path / "net.onnx")
     options = {}
@@ -82,18 +84,24 @@ def test_onnx_on_files(tmp_path, kind):
         np.savez(place, x=X, stimulus_id=IDS)
     else:
         place.mkdir()
-        if kind == "pictures":
+        if kind in ("pictures", "zip"):
             image = pytest.importorskip("PIL.Image")
             names = [f"{n}.png" for n in IDS]
             options["preprocess"] = lambda p: X[p[0, 0, 0]]
         for i, name in enumerate(IDS):
-            if kind == "pictures":
+            if kind in ("pictures", "zip"):
                 image.fromarray(np.full((2, 2, 3), i, np.uint8)).save(place / f"{name}.png")
             else:
                 np.save(place / f"{name}.npy", X[i])
+    if kind == "zip":
+        place = shutil.make_archive(tmp_path / "all", "zip", place)
     tree = rc.read(net, stimuli=place, **options)
     assert tree["Y"]["stimulus"].values.tolist() == names
     np.testing.assert_allclose(tree["Y"]["response"].values, np.maximum(X @ W, 0), rtol=1e-5)
+    some = rc.read(net, stimuli=place, **options, select=names[3:0:-2])["Y"]
+    np.testing.assert_allclose(some["response"].values, np.maximum(X @ W, 0)[[3, 1]], rtol=1e-5)
+    with pytest.raises(OptionError, match="select= names 'nothing'"):
+        rc.read(net, stimuli=place, **options, select=["nothing"])
 
 
 @pytest.mark.parametrize(
@@ -133,6 +141,20 @@ def test_onnx_without_the_runtime_and_damaged(tmp_path, monkeypatch):
         rc.read(net, stimuli=X, names=IDS)
 
 
+def test_onnx_files_with_flipped_bytes(tmp_path, capfd):
+    net = write_onnx(tmp_path / "net.onnx")
+    data = net.read_bytes()
+    rng = np.random.default_rng(0)
+    for at in rng.integers(0, len(data), 60):
+        flipped = bytearray(data)
+        flipped[at] ^= int(rng.integers(1, 256))
+        net.write_bytes(flipped)
+        try:
+            rc.read(net, stimuli=X, names=IDS)
+        except (FormatError, OptionError, SchemaError) as error:
+            assert str(error).strip()
+
+
 @pytest.mark.data
 def test_a_real_network_layer_by_layer(data_dir):
     pytest.importorskip("onnxruntime")
@@ -144,6 +166,33 @@ def test_a_real_network_layer_by_layer(data_dir):
     np.testing.assert_allclose(tree["head"]["response"].values, tree["pool"]["response"].values, rtol=1e-3, atol=1e-4)
     projected = rc.read(net, stimuli=pictures, names=["a", "b", "c"], outputs=["stem"], project=64)
     assert projected["stem"].sizes["unit"] == 64 and projected["stem"].attrs["projection_seed"] == 0
+
+
+@pytest.mark.data
+def test_a_real_network_gives_the_activations_that_came_with_the_pictures(data_dir):
+    pytest.importorskip("onnxruntime")
+    image = pytest.importorskip("PIL.Image")
+
+    def preprocess(picture):
+        resized = np.asarray(image.fromarray(picture).resize((224, 224), image.Resampling.BICUBIC), np.float32)
+        return (resized.transpose(2, 0, 1) - 127) / 128
+
+    folder = data_dir / "v4_cowley2023"
+    given = rc.read(folder / "activations" / "efficientnet_lite0_session190923.npz")
+    names = given["pool"]["stimulus"].values[::100].tolist()
+    found = rc.read(
+        data_dir / "nets" / "efficientnet_lite0.onnx",
+        stimuli=folder / "images" / "images_190923.zip",
+        select=names,
+        preprocess=preprocess,
+        outputs=["block0", "block4", "pool", "logits"],
+        reduce="mean_space",
+    )
+    for (
+        layer
+    ) in found.children:  # given as float16; its blocks 7 to 15 are something else than the outputs of this network
+        theirs = given[layer]["response"].sel(stimulus=names).values
+        np.testing.assert_allclose(found[layer]["response"].values, theirs, rtol=2e-3, atol=1e-3 * np.abs(theirs).max())
 
 
 class Module:
@@ -201,6 +250,12 @@ class Net(Module):
 def batches(size=2):
     for start in range(0, 5, size):
         yield X[start : start + size].copy(), IDS[start : start + size]
+
+
+def test_record_is_found_by_its_public_name():
+    assert data_adapters.networks.record is record
+    with pytest.raises(AttributeError, match="known: record"):
+        _ = data_adapters.networks.recrd
 
 
 def test_record_gives_parts_by_layer():

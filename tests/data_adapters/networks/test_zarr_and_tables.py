@@ -85,6 +85,9 @@ def test_codecs_that_run_pickles_are_refused_before_the_library_sees_them(tmp_pa
         file.write_text(json.dumps({**about, **change}))
         with pytest.raises(FormatError, match=r"net\.zarr: fc: is stored by codec 'pickle'"):
             data_adapters.read(store, stimuli=IDS)
+    (store / "fc" / "zarr.json").write_text(json.dumps({"zarr_format": 3, "node_type": "array"}))
+    with pytest.raises(FormatError, match="fc has metadata of versions 2 and 3"):
+        data_adapters.read(store, stimuli=IDS)
     store = write_zarr(tmp_path / "net3.zarr", 3)
     file = store / "fc" / "zarr.json"
     about = json.loads(file.read_text())
@@ -191,6 +194,18 @@ def test_tables_that_are_wrong(tmp_path, text, message):
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises((FormatError, SchemaError), match=f"(?s)a.csv.*{message}"):
         data_adapters.read(tmp_path / "a.csv")
+
+
+def test_tables_with_flipped_bytes(tmp_path):
+    rng = np.random.default_rng(0)
+    for at in rng.integers(0, len(TABLE), 100):
+        flipped = bytearray(TABLE.encode())
+        flipped[at] ^= int(rng.integers(1, 256))
+        (tmp_path / "a.csv").write_bytes(flipped[: at + 1] if at % 5 == 0 else flipped)
+        try:
+            data_adapters.read(tmp_path / "a.csv")
+        except (FormatError, SchemaError, OptionError) as error:
+            assert str(error).strip()
 
 
 def test_tables_of_bytes(tmp_path):

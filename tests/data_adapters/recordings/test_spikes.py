@@ -355,3 +355,22 @@ def test_nan_spike_times_name_the_unit(tmp_path):
     np.save(folder / "spikes.times.npy", np.array([0.1, np.nan, 0.3, 0.4, 0.5, 0.6]))
     with pytest.raises(SchemaError, match=r"times of unit '2': nan at position 1"):
         rc.read(folder, stimulus="image", **WINDOW)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_neo_itself():
+    neo, pq = pytest.importorskip("neo"), pytest.importorskip("quantities")
+    segment = neo.Segment()
+    trains = {"n1": [50, 150, 1050, 2310], "n2": [250, 1300]}
+    for name, times in trains.items():
+        segment.spiketrains.append(neo.SpikeTrain(times * pq.ms, t_stop=3000, name=name, region=name))
+    segment.events.append(neo.Event(times=EVENTS * pq.s, labels=IMAGES, name="stim"))
+    segment.analogsignals.append(neo.AnalogSignal(np.zeros((10, 2)), units="mV", sampling_rate=1 * pq.kHz))
+    block = neo.Block()
+    block.segments.append(segment)
+    ds = rc.read(block, **WINDOW)
+    assert ds["response"].values[:, 0].tolist() == UNIT_2 and ds["response"].values[:, 1].tolist() == UNIT_5
+    assert ds["stimulus_id"].values.tolist() == IMAGES and ds["unit_region"].values.tolist() == ["n1", "n2"]
+    assert rc.read(list(segment.spiketrains), **OPTIONS).sizes["unit"] == 2
+    with pytest.raises(FormatError, match="no format reads an object"):
+        rc.read(segment.analogsignals[0])
