@@ -8,6 +8,7 @@
 
 # %%
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import repcompare as rc
 
 folder = Path(os.environ.get("REPCOMPARE_DATA", "../shared/data")) / "kriegeskorte92"
 found = folder.is_dir()
+out = Path(tempfile.mkdtemp())
 
 # %% [markdown]
 # ## Read the RDMs
@@ -90,7 +92,7 @@ print("rho_a", round(float(rc.compare_rdms(monkey, person).squeeze()), 2))
 
 # %%
 picture = rc.plot.rdm_panel(both, scale="rank")
-picture.savefig("rsa_rdms.png")
+picture.savefig(out / "rdms.png")
 
 # %% [markdown]
 # ## Which model explains human IT?
@@ -114,7 +116,8 @@ print(f"noise ceiling {lower:.2f} to {upper:.2f}")
 
 # %%
 figure = rc.plot.models(result, title="Models of the inferior temporal cortex of four people (other pictures)")
-figure.savefig("rsa_models.png")
+figure.savefig(out / "models.png")
+print(out)
 
 # %% [markdown]
 # How to read it: filled dots lie above chance after correction for the number of models (permuted pictures, maximum

@@ -200,8 +200,7 @@ def open(path: str | os.PathLike[str]) -> Any:
     name = os.fspath(path)
     _check_signature(name)
     try:
-        opener: Callable[..., Any] = xr.open_datatree if _has_groups(name) else xr.open_dataset
-        found = opener(name, engine="netcdf4", decode_times=False)  # times are seconds, whatever units a label has
+        found = _opened(name)
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise FormatError(
             f"{name}: cannot be read as netCDF ({error}); expected a complete file; it may be truncated: write it again"
@@ -234,8 +233,14 @@ def _check_signature(name: str) -> None:
         )
 
 
-def _has_groups(name: str) -> bool:
-    import netCDF4
+def _opened(name: str) -> Any:
+    """Open a file once, as a tree; a file without groups is its root.
 
-    with netCDF4.Dataset(name) as handle:
-        return bool(handle.groups)
+    A second handle, opened to look for groups and closed again, would take the file from under the first: libnetcdf crashes.
+    """
+    tree = xr.open_datatree(name, engine="netcdf4", decode_times=False)  # times are seconds, whatever units a label has
+    if tree.children:
+        return tree
+    found = tree.to_dataset()
+    found.set_close(tree.close)
+    return found

@@ -3,6 +3,8 @@ from __future__ import annotations
 import builtins
 import os
 import stat
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -377,3 +379,23 @@ def test_the_first_of_several_outputs_appears_last(tmp_path, monkeypatch):
     monkeypatch.setattr(store.os, "replace", lambda a, b: (renamed.append(b.name), replace(a, b))[1])
     store.write_together({tmp_path / n: lambda part: part.write_text("x") for n in ("a.nc", "b.csv", "c.html")})
     assert renamed == ["c.html", "b.csv", "a.nc"]
+
+
+def test_a_file_may_be_open_several_times(tmp_path):
+    """In a process of its own: with a bare handle opened and closed beside xarray's, libnetcdf crashed here."""
+    code = """
+import sys
+import numpy as np, repcompare as rc
+names = [f"s{i}" for i in range(40)]
+part = rc.representation(np.ones((40, 30)), stimulus=names)
+for k in range(4):
+    for path, obj in ((f"{sys.argv[1]}/one{k}.nc", part), (f"{sys.argv[1]}/tree{k}.nc", {"a": part, "b": part})):
+        rc.save(obj, path)
+        first = rc.open(path)
+        for _ in range(3):
+            again = rc.open(path)
+            (again if obj is part else again["a"])["response"][:3].values
+            again.close()
+        assert (first if obj is part else first["b"])["response"].values.sum() == 1200
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
