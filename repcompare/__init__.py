@@ -27,6 +27,7 @@ _HOMES = {
     "merge_sets": "repcompare.labels.rdms",
     "compare": "repcompare.compare",
     "similarity_matrix": "repcompare.compare",
+    "best": "repcompare.engine.best",
     "measures": "repcompare.compare",
     "searchlight": "repcompare.searchlight",
     "neighbourhoods": "repcompare.searchlight",
@@ -57,6 +58,7 @@ _HOMES = {
     "procrustes": "repcompare.functional.alignment",
     "cca": "repcompare.functional.alignment",
     "encode": "repcompare.functional.encoding",
+    "canonical_hrf": "repcompare.measures.encoding.delays",
     "convert_alpha": "repcompare.functional.encoding",
     "decode": "repcompare.functional.decoding",
     "decode_layers": "repcompare.functional.decode_layers",
@@ -104,7 +106,12 @@ class _Menu:
         return self._menu()
 
     def __getattr__(self, name: str) -> _Any:
-        return getattr(_sys.modules["repcompare.measures"], name)
+        if name.startswith("_"):
+            raise AttributeError(name)
+        try:
+            return _import_module(f"repcompare.measures.{name}")
+        except ModuleNotFoundError:
+            raise AttributeError(f"module 'repcompare.measures' has no attribute {name!r}") from None
 
 
 _sys.modules[__name__].__class__ = _FrontDoor

@@ -4,6 +4,7 @@ from repcompare import simulate as simulate
 from repcompare.compare import compare as compare
 from repcompare.compare import measures as measures
 from repcompare.compare import similarity_matrix as similarity_matrix
+from repcompare.engine.best import best as best
 from repcompare.functional import rdm_models as rdm_models
 from repcompare.functional.alignment import cca as cca
 from repcompare.functional.alignment import cka as cka
@@ -48,6 +49,7 @@ from repcompare.labels.scores import concat_scores as concat_scores
 from repcompare.labels.spikes import bin_spikes as bin_spikes
 from repcompare.labels.store import open as open
 from repcompare.labels.store import save as save
+from repcompare.measures.encoding.delays import canonical_hrf as canonical_hrf
 from repcompare.searchlight import neighbourhoods as neighbourhoods
 from repcompare.searchlight import searchlight as searchlight
 from repcompare.views import plot as plot

@@ -51,6 +51,8 @@ study_options = _options(
     click.option("--confidence", type=float, help="Coverage of intervals over stimuli, such as 0.95."),
     click.option("--permutations", default=0, show_default=True, help="Permutations of the stimuli for p-values."),
     click.option("--calibrated", is_flag=True, help="Also scores above their permutation floor (in --out)."),
+    click.option("--best", is_flag=True, help="Also the best source of each target, chosen on other stimuli."),
+    click.option("--direction", default="forward", show_default=True, help="forward | both: sources from targets too."),
     click.option("--seed", default=0, show_default=True, help="Of folds, halvings and permutations."),
     click.option("--jobs", default=-1, help="Threads.  [default: every core]"),
     click.option("--memory", metavar="SIZE", help="Work in tiles that stay below, such as 8GB."),
@@ -196,7 +198,7 @@ def _name(path: str) -> str:
 
 
 def _study_options(flags: dict[str, Any]) -> dict[str, Any]:
-    named = "stimuli nan groups ceiling confidence permutations calibrated seed checkpoint resume"
+    named = "stimuli nan groups ceiling confidence permutations calibrated best direction seed checkpoint resume"
     folds = flags["folds"]
     return {
         **{name: flags[name] for name in named.split()},
@@ -257,15 +259,37 @@ def _finish(scores: Any, outputs: dict[str, str], flags: dict[str, Any]) -> int:
     failed = int((scores["reason"] != "").sum())
     if flags["as_json"]:
         record = {k: v for k, v in scores.attrs.items() if k != "warnings"}
-        click.echo(to_json({"scores": records(scores), "provenance": record, "warnings": list(warnings)}))
+        chosen = {"best": _best(scores)} if flags["best"] else {}
+        click.echo(to_json({"scores": records(scores), **chosen, "provenance": record, "warnings": list(warnings)}))
     else:
         _console().print(terminal_table(scores))
+        for row in _best(scores) if flags["best"] else ():
+            numbers = f"{row['score']:.3f} (of all: {row['max']:.3f})" if row["source"] else "no source has all scores"
+            click.echo(f"best of {row['target']} by {row['measure']}: {row['source']} {row['share']} {numbers}")
     if not flags["quiet"]:
         for line in [*_caption(scores, outputs), *(f"warning: {warning}" for warning in warnings)]:
             click.echo(line, err=True)
     if failed:
         click.echo(f"error: {failed} of {scores['score'].size} cells have no score; see column 'reason'", err=True)
     return PARTIAL if failed and not flags["partial_ok"] else 0
+
+
+def _best(scores: Any) -> list[dict[str, Any]]:
+    """The best source of each target: the one chosen most often, and the score of the choice."""
+    import repcompare as rc
+
+    chosen, rows = rc.best(scores), []
+    for j, target in enumerate(chosen["target"].values.tolist()):
+        for k, measure in enumerate(chosen["measure"].values.tolist()):
+            cell = chosen.isel(target=j, measure=k)
+            counts = cell["n_selected"].values
+            row: dict[str, Any] = {"target": target, "measure": measure, "source": "", "share": ""}
+            if counts.any():
+                row["source"] = str(chosen["source"].values[counts.argmax()])
+                row["share"] = f"in {counts.max()} of {counts.sum()} choices"
+                row |= {"score": float(cell["score_best"]), "max": float(cell["score_max"])}
+            rows.append(row)
+    return rows
 
 
 def _caption(scores: Any, outputs: dict[str, str]) -> list[str]:

@@ -25,11 +25,15 @@ def compare(
     nan: str = "raise",
     folds: Any = 5,
     groups: str | None = None,
+    gap: int | str = "auto",
     ceiling: str | None = None,
     n_splits: int = 20,
     confidence: float | None = None,
     permutations: int = 0,
+    null: str = "auto",
     calibrated: bool = False,
+    best: bool = False,
+    direction: str = "forward",
     unit_scores: bool = False,
     seed: int = 0,
     n_jobs: int = 1,
@@ -54,20 +58,35 @@ def compare(
     nan : {"raise", "drop_units", "drop_stimuli", "pairwise"}
         What to do about missing values; ``"pairwise"`` where the measure has a form for them.
     folds : int, "loo", splitter or list of (train, test)
-        Folds over stimuli of the fitted measures.
+        Folds over stimuli of the fitted measures.  Where trials or a continuous recording have a label ``run`` and
+        ``groups`` is not given, a number leaves out one run at a time.
     groups : str, optional
-        Label of the rows that folds keep together, such as ``"stimulus_category"``.
+        Label of the rows that folds keep together, such as ``"stimulus_category"``; intervals leave them out together too.
+    gap : int or "auto"
+        Rows of a continuous recording left out on either side of a test block.  ``"auto"`` is the first lag at which the
+        mean autocorrelation of a target falls below 0.05 (the longest of all targets), for fMRI at least 16 s.
     ceiling : {None, "split_half"}
         Noise ceiling from the repeats of the target, averaged over ``n_splits`` random halvings.
     n_splits : int
-        Halvings behind the ceiling.
+        Halvings of the repeats behind the ceiling, and of the stimuli behind ``best`` for measures without fit.
     confidence : float, optional
-        Coverage of intervals over stimuli, such as 0.95.
+        Coverage of intervals over stimuli, such as 0.95; of a recording over at least 10 blocks (``groups``, or its label
+        ``run`` or ``session``).
     permutations : int
         Permutations of the stimuli behind the p-values.
+    null : {"auto", "blocks", "phase", "shift"}
+        What is permuted in a recording, whose rows are not exchangeable: whole runs, sessions or ``groups`` (20 of one
+        length, with breaks between them), the Fourier phases of the target (the same for all its units), or circular
+        shifts (1000 rows); ``"auto"`` takes the first that the data allow.
     calibrated : bool
         Also give ``score_calibrated``: the score above the 95 % point of its permutations, as a share of the best possible;
         and ``score_calibrated_best``, above that of the best source under each permutation: the one for a chosen layer.
+    best : bool
+        Also give ``score_inner`` and ``score_outer``: what :func:`repcompare.best` chooses each target's best source by, and
+        reports it by.  Takes about 3 to 5 times as long (5 folds, 20 halvings; procrustes 13 times).
+    direction : {"forward", "both"}
+        ``"both"`` also gives ``score_reverse``, the source predicted from the target on the same folds, and
+        ``score_mean``; for symmetric measures both equal the score.
     unit_scores : bool
         Keep scores of single target units, where a measure has them.
     seed : int
@@ -91,7 +110,8 @@ def compare(
     xarray.Dataset
         ``score (source, target, measure)`` in the unit and range of each measure, and beside it ``score_ceiling``,
         ``score_normalised``, ``score_low``, ``score_high``, ``score_floor`` (mean under permuted stimuli),
-        ``score_pvalue``, ``score_pvalue_corrected``, ``score_fold``, counts, and ``reason`` where a cell has no score.
+        ``score_pvalue``, ``score_pvalue_corrected``, ``score_reverse``, ``score_fold``, counts, and ``reason`` where a cell
+        has no score.
 
     Raises
     ------
@@ -102,7 +122,12 @@ def compare(
     MeasureError
         When a measure is not defined on these data; naming the part.
     OptionError
-        For options, measures or labels that do not exist.
+        For options, measures or labels that do not exist; for permutations or intervals that a recording does not allow.
+
+    References
+    ----------
+    Varma & Simon 2006 (nested choice); Nichols & Holmes 2002 (maximum); Prichard & Theiler 1994 (phases); Thobani 2025 (both
+    directions).
 
     Examples
     --------
@@ -120,11 +145,15 @@ def compare(
         nan=nan,
         folds=folds,
         groups=groups,
+        gap=gap,
         ceiling=ceiling,
         n_splits=n_splits,
         confidence=confidence,
         permutations=permutations,
+        null=null,
         calibrated=calibrated,
+        best=best,
+        direction=direction,
         unit_scores=unit_scores,
         seed=seed,
         n_jobs=n_jobs,

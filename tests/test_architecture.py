@@ -25,7 +25,7 @@ ALLOWED = {
     "simulate": {"labels", "errors"},
     "views": {"labels", "errors"},
     "compare": {"engine"},
-    "searchlight": {"engine", "errors"},
+    "searchlight": {"engine", "functional", "errors"},
     "demo": {"compare", "labels", "measures.rsa", "simulate", "views"},
     "cli": {"compare", "demo", "cli_files", "labels.store", "labels.formats", "views", "errors"},
     "cli_files": {"labels.store", "labels.formats", "labels.parts", "views", "errors"},

@@ -20,11 +20,12 @@ import numpy as np
 from repcompare.engine.cells import Cells
 from repcompare.engine.plan import Plan
 from repcompare.engine.prepare import PartInfo
+from repcompare.engine.rows import Choices
 from repcompare.labels.store import atomic
 from repcompare.measures._measure import Measure
 
 log = logging.getLogger("repcompare.plan")
-FORMAT = "repcompare-checkpoint-2"
+FORMAT = "repcompare-checkpoint-3"
 
 
 @dataclass
@@ -124,8 +125,18 @@ def _context(plan: Plan) -> str:
             "nan": options.nan,
             "ceiling": [options.ceiling, options.n_splits],
             "seed": options.seed,
+            "direction": options.direction,
+            "choices": _rows(plan.drawn.choices),
         }
     )
+
+
+def _rows(choices: Choices | None) -> list[Any]:
+    """The row numbers of choices, as plain lists."""
+    if choices is None:
+        return []
+    inner = [[rows.tolist(), [[a.tolist(), b.tolist()] for a, b in folds.splits]] for rows, folds in choices.inner]
+    return [inner, [[a.tolist(), b.tolist()] for a, b in choices.halves]]
 
 
 def _definition(measure: Measure) -> list[Any]:

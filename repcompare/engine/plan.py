@@ -8,12 +8,22 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
-from repcompare.engine.study import Study
-from repcompare.errors import AlignmentError, MeasureError, OptionError, suggest
-from repcompare.labels.align import Alignment, align, row_labels, to_matrix
+from repcompare.engine.rows import (
+    Choices,
+    Rows,
+    Subsets,
+    describe_rows,
+    draw_folds,
+    make_choices,
+    make_null,
+    make_subsets,
+)
+from repcompare.engine.study import Options, Study
+from repcompare.errors import AlignmentError, MeasureError, OptionError
+from repcompare.labels.align import Alignment, align, to_matrix
 from repcompare.labels.schema import sample_dim, stimulus_labels
-from repcompare.measures._measure import Folds
-from repcompare.statistics.folds import make_folds
+from repcompare.measures._measure import Folds, Measure
+from repcompare.statistics.series import SeriesNull
 
 OVERHEAD = 1.2  # of the sum of states and buffers
 TILES_PER_SIDE = 8
@@ -35,6 +45,31 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """What is drawn by the seed, once for all parts.
+
+    Attributes
+    ----------
+    rows : Rows
+        What the rows are.
+    folds : Folds or None
+        Of the fitted measures.
+    choices : Choices or None
+        Of the nested choice of a source.
+    null : SeriesNull or None
+        How a recording is permuted; None where stimuli are.
+    subsets : Subsets or None
+        Of the intervals.
+    """
+
+    rows: Rows
+    folds: Folds | None
+    choices: Choices | None
+    null: SeriesNull | None
+    subsets: Subsets | None
+
+
+@dataclass(frozen=True)
 class Plan:
     """A study with everything decided.
 
@@ -47,8 +82,8 @@ class Plan:
         Shared stimuli, and those that a part lacks.
     stimuli : ndarray of str, shape (n_stimuli,)
         Those that are compared: the shared ones, less those with missing values under ``nan="drop_stimuli"``.
-    folds : Folds or None
-        Of the fitted measures.
+    drawn : Drawn
+        Folds, choices and resamples.
     memory : int
         Estimated peak in bytes.
     block : int
@@ -61,10 +96,27 @@ class Plan:
     parts: tuple[Part, ...]
     alignment: Alignment
     stimuli: np.ndarray
-    folds: Folds | None
+    drawn: Drawn
     memory: int
     block: int
     forget: bool
+
+    def reverses(self, measure: Measure) -> bool:
+        """Whether the targets are compared as sources too; in a square table they are already."""
+        return self.study.options.direction == "both" and not measure.symmetric and not self.study.square
+
+    @property
+    def folds(self) -> Folds | None:
+        """Folds of the fitted measures."""
+        return self.drawn.folds
+
+    def keeps_values(self, measure: Measure, side: Side) -> bool:
+        """Whether states of the measure are made again from the responses: permuted, or of other rows."""
+        options, null = self.study.options, self.drawn.null
+        prepared_anew = measure.restrict is None or measure.fitted
+        surrogate = null is not None and null.kind == "phase"
+        permuted = bool(options.permutations) and side != "source" and (measure.restrict is None or surrogate)
+        return permuted or (options.best and prepared_anew)
 
     @property
     def tiles(self) -> list[tuple[slice, slice]]:
@@ -127,8 +179,15 @@ def make_plan(study: Study) -> Plan:
             raise MeasureError(
                 f"{label}: {len(stimuli)} stimuli to compare; expected at least {measure.min_stimuli}; add stimuli"
             )
-    folds = _folds(study, parts, stimuli) if any(m.fitted for m in study.measures.values()) else None
-    return Plan(study, parts, alignment, stimuli, folds, *_memory(study, parts, len(stimuli), folds))
+    drawn = _draw(study, stimuli)
+    return Plan(study, parts, alignment, stimuli, drawn, *_memory(study, parts, drawn))
+
+
+def _draw(study: Study, stimuli: np.ndarray) -> Drawn:
+    options, rows = study.options, describe_rows(study, stimuli)
+    null, subsets = make_null(study, stimuli, rows), make_subsets(rows, options)
+    folds = draw_folds(rows, options) if any(m.fitted for m in study.measures.values()) else None
+    return Drawn(rows, folds, make_choices(study, rows, folds), null, subsets)
 
 
 def _parts(study: Study) -> tuple[Part, ...]:
@@ -140,9 +199,10 @@ def _parts(study: Study) -> tuple[Part, ...]:
 
 def _in_time(parts: tuple[Part, ...], stimuli: np.ndarray) -> np.ndarray:
     """Return the names of a recording's rows in the order of time: sorted as text, 10 s comes before 2 s."""
-    if any(sample_dim(p.data) != "time" for p in parts):
+    recording = next((p.data for p in parts if sample_dim(p.data) == "time"), None)
+    if recording is None:
         return stimuli
-    place = {name: i for i, name in enumerate(stimulus_labels(parts[0].data).tolist())}
+    place = {name: i for i, name in enumerate(stimulus_labels(recording).tolist())}
     return stimuli[np.argsort([place[name] for name in stimuli.tolist()], kind="stable")]
 
 
@@ -157,40 +217,17 @@ def _complete_stimuli(parts: tuple[Part, ...], stimuli: np.ndarray) -> np.ndarra
     return stimuli[keep]
 
 
-def _folds(study: Study, parts: tuple[Part, ...], stimuli: np.ndarray) -> Folds:
-    options = study.options
-    continuous = all(sample_dim(p.data) == "time" for p in parts)
-    groups = None if options.groups is None else _groups(options.groups, parts, stimuli)
-    return make_folds(
-        len(stimuli),
-        options.folds,
-        groups=groups,
-        seed=options.seed,
-        sample="time" if continuous else "stimulus",
-    )
-
-
-def _groups(name: str, parts: tuple[Part, ...], stimuli: np.ndarray) -> np.ndarray:
-    for part in parts:
-        if name in part.data.coords and part.data[name].dims == (sample_dim(part.data),):
-            return row_labels(part.data, name, stimuli)
-    known = {str(c) for p in parts for c in p.data.coords if p.data[c].dims == (sample_dim(p.data),)}
-    raise OptionError(f"groups={name!r}: no part has such a label of its rows{suggest(name, sorted(known))}")
-
-
-def _memory(study: Study, parts: tuple[Part, ...], n: int, folds: Folds | None) -> tuple[int, int, bool]:
+def _memory(study: Study, parts: tuple[Part, ...], drawn: Drawn) -> tuple[int, int, bool]:
     """Estimate the peak in bytes, how many parts of a side make a tile, and whether states must be dropped between tiles.
 
     Counted are the states, the arrays being prepared, and one more copy of each for centring.
     """
-    options = study.options
+    options, n = study.options, drawn.rows.n
     states, buffer = [], 0
     for part in parts:
         p, itemsize = part.data.sizes["unit"], part.data["response"].dtype.itemsize
         buffer = max(buffer, part.data["response"].size * itemsize + n * min(p, n) * 8)
-        states.append(
-            sum(m.state_bytes(n, p, itemsize, len(folds) if folds and m.fitted else 1) for m in study.measures.values())
-        )
+        states.append(sum(_state_bytes(part, m, drawn, options) for m in study.measures.values()))
     table = 100 * len(study.sources) * len(study.targets) * len(study.measures)  # numbers and their labels
     rest = options.threads * buffer + table
     whole = int(OVERHEAD * (sum(states) + rest))
@@ -206,6 +243,17 @@ def _memory(study: Study, parts: tuple[Part, ...], n: int, folds: Folds | None) 
             + (", or leave out confidence= and permutations=" if least == whole else "")
         )
     return options.memory, min(block, longest), True
+
+
+def _state_bytes(part: Part, measure: Measure, drawn: Drawn, options: Options) -> int:
+    """Bytes of the states of one part for one measure: both roles, and a second set and the responses for choices."""
+    p, itemsize = part.data.sizes["unit"], part.data["response"].dtype.itemsize
+    folds = len(drawn.folds) if drawn.folds is not None and measure.fitted else 1
+    one = measure.state_bytes(drawn.rows.n, p, itemsize, folds)
+    roles = 2 if options.direction == "both" and not measure.symmetric and part.side != "both" else 1
+    if not options.best:
+        return roles * one
+    return (roles + options.threads) * one + part.data["response"].size * itemsize
 
 
 def _checkpointed(longest: int) -> int:

@@ -66,8 +66,8 @@ class Prepared:
     as_source, as_target : dict of measure label to state
         One and the same where a measure treats both sides alike.
     values : dict of what a measure needs to ndarray
-        The responses, kept only for measures whose states cannot be permuted: ``mean`` (n_stimuli, n_units), ``repeats``
-        (n_repeats, n_stimuli, n_units).
+        The responses, kept only for measures whose states cannot be permuted, or not be restricted to other stimuli:
+        ``mean`` (n_stimuli, n_units), ``repeats`` (n_repeats, n_stimuli, n_units).
     """
 
     info: PartInfo
@@ -117,13 +117,14 @@ def _prepare(part: Part, plan: Plan) -> Prepared:
     for label, measure in measures.items():
         data = values if measure.needs == "mean" else _repeats(part, plan, measure, kept)
         _check_nan(data, label, plan, info.unit_ids)
-        if part.side != "target":
+        both = part.side == "both" or (options.direction == "both" and not measure.symmetric)
+        if both or part.side == "source":
             as_source[label] = measure.prepared(data, plan.folds, side="source")
-        if part.side == "both" and measure.prepare_target is None:
+        if both and measure.prepare_target is None:
             as_target[label] = as_source[label]
-        elif part.side != "source":
+        elif both or part.side == "target":
             as_target[label] = measure.prepared(data, plan.folds, side="target")
-        if options.permutations and measure.restrict is None and part.side != "source":
+        if plan.keeps_values(measure, part.side):
             permutable[measure.needs] = data
     if options.ceiling and part.side != "source":
         ceilings, warnings = _ceilings(part, plan, kept)

@@ -14,9 +14,11 @@ from repcompare.engine.plan import Plan
 from repcompare.engine.prepare import Prepared
 from repcompare.engine.progress import Tick
 from repcompare.engine.threads import Map
+from repcompare.errors import MeasureError
 from repcompare.measures._measure import Index
 from repcompare.statistics.influence import above_floor, calibrate, permutation_floor
-from repcompare.statistics.resampling import interval, permutation_pvalues, permutations, subsets
+from repcompare.statistics.resampling import interval, permutation_pvalues, permutations
+from repcompare.statistics.series import Phases, draws
 
 Float64 = npt.NDArray[np.float64]
 
@@ -38,8 +40,8 @@ def n_resamples(plan: Plan) -> int:
     count = 0
     for measure in plan.study.measures.values():
         count += options.permutations
-        if options.confidence and measure.restrict is not None:
-            count += len(subsets(len(plan.stimuli), options.seed)[1])
+        if plan.drawn.subsets is not None and measure.restrict is not None:
+            count += len(plan.drawn.subsets.rows)
     return count
 
 
@@ -74,9 +76,9 @@ def _calibrated_best(score: Float64, null: Float64, maximum: float, greater: boo
 
 
 def _interval(work: Work, label: str, score: Float64) -> tuple[Float64, Float64]:
-    measure, options, n = work.plan.study.measures[label], work.plan.study.options, len(work.plan.stimuli)
+    measure, options, removed = work.plan.study.measures[label], work.plan.study.options, work.plan.drawn.subsets
     restrict = measure.restrict
-    assert restrict is not None and options.confidence is not None
+    assert restrict is not None and options.confidence is not None and removed is not None
 
     def subset(rows: Index) -> Float64:
         y = [restrict(t.as_target[label], rows) for t in work.targets]
@@ -85,8 +87,8 @@ def _interval(work: Work, label: str, score: Float64) -> tuple[Float64, Float64]
         work.tick(label)
         return found
 
-    resampled = np.array(work.each(subset, subsets(n, options.seed)[1]))
-    return interval(score, resampled, n, options.confidence)
+    resampled = np.array(work.each(subset, removed.rows))
+    return interval(score, resampled, removed.n, options.confidence)
 
 
 def _null(work: Work, label: str) -> Float64:
@@ -94,16 +96,25 @@ def _null(work: Work, label: str) -> Float64:
     measure, options, n = work.plan.study.measures[label], work.plan.study.options, len(work.plan.stimuli)
     x = [s.as_source[label] for s in work.sources]
 
-    def permuted(order: Index) -> Float64:
+    def permuted(order: Index | Phases) -> Float64:
         found = scores(measure, x, [_permute(work, label, target, order) for target in work.targets])
         work.tick(label)
         return found
 
-    return np.array(work.each(permuted, permutations(n, options.permutations, options.seed)))
+    null = work.plan.drawn.null
+    if null is None:
+        return np.array(work.each(permuted, permutations(n, options.permutations, options.seed)))
+    return np.array(work.each(permuted, draws(null, n, options.permutations, options.seed)))
 
 
-def _permute(work: Work, label: str, target: Prepared, order: Index) -> Any:
+def _permute(work: Work, label: str, target: Prepared, order: Index | Phases) -> Any:
     measure = work.plan.study.measures[label]
+    if isinstance(order, Phases):
+        values = order.apply(target.values[measure.needs])
+        try:
+            return measure.prepared(values, work.plan.folds, side="target")
+        except MeasureError as error:
+            raise MeasureError(f"{label}: random phases cannot be compared: {error}; try null='shift'") from error
     if measure.restrict is not None:
         return measure.restrict(target.as_target[label], order)
     values = np.ascontiguousarray(np.take(target.values[measure.needs], order, axis=-2))

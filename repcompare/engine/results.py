@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import re
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,8 +16,8 @@ import xarray as xr
 from repcompare.engine.cells import SEPARATOR, Cells
 from repcompare.engine.plan import Plan
 from repcompare.engine.prepare import PartInfo
+from repcompare.engine.rows import Choices
 from repcompare.labels.scores import Axes, assemble, normalise_by_ceiling
-from repcompare.statistics.resampling import subsets
 
 RESAMPLED = (
     "score_low",
@@ -71,7 +73,10 @@ def to_scores(
     for name in RESAMPLED:
         missing = np.full(shape[:2], np.nan)
         cells[name] = np.stack([resampled[label].get(name, missing) for label in results], axis=-1)
-    cells |= _fold_scores(results, plan)
+    cells |= _fold_scores(results, plan) | _selection_scores(results, plan)
+    if plan.study.options.direction == "both":
+        cells["score_reverse"] = np.stack([_reversed(plan, label, r) for label, r in results.items()], axis=-1)
+        cells["score_mean"] = (cells["score"] + cells["score_reverse"]) / 2
     axes, unit_cells = _axes(plan, targets, results)
     return assemble(cells | unit_cells, axes, _record(plan, sides, results, seconds))
 
@@ -96,11 +101,36 @@ def _notes(cells: Cells) -> np.ndarray:
 def _fold_scores(results: Mapping[str, Cells], plan: Plan) -> dict[str, np.ndarray]:
     if plan.folds is None:
         return {}
-    out = np.full((len(plan.study.sources), len(plan.study.targets), len(results), len(plan.folds)), np.nan)
-    for k, cells in enumerate(results.values()):
-        for (i, j), folds in cells.folds.items():
-            out[i, j, k] = folds
-    return {"score_fold": out}
+    return {"score_fold": _listed(plan, [cells.folds for cells in results.values()], len(plan.folds))}
+
+
+def _selection_scores(results: Mapping[str, Cells], plan: Plan) -> dict[str, np.ndarray]:
+    """Scores by which a source may be chosen, and those held out; NaN beyond the number of choices of a measure."""
+    choices = plan.drawn.choices
+    if choices is None:
+        return {}
+    longest = max(choices.count(m.fitted) for m in plan.study.measures.values())
+    inner = _listed(plan, [cells.inner for cells in results.values()], longest)
+    outer = _listed(plan, [cells.outer for cells in results.values()], longest)
+    if plan.study.square:  # a part is not the best source of itself
+        same = np.arange(len(plan.study.sources))
+        inner[same, same] = np.nan
+    return {"score_inner": inner, "score_outer": outer}
+
+
+def _listed(plan: Plan, lists: Sequence[Mapping[tuple[int, int], Float64]], longest: int) -> np.ndarray:
+    out = np.full((len(plan.study.sources), len(plan.study.targets), len(lists), longest), np.nan)
+    for k, found in enumerate(lists):
+        for (i, j), values in found.items():
+            out[i, j, k, : len(values)] = values
+    return out
+
+
+def _reversed(plan: Plan, label: str, cells: Cells) -> Float64:
+    """Scores of the source predicted from the target."""
+    if plan.study.measures[label].symmetric:
+        return cells.score
+    return cells.score.T if plan.study.square else cells.reverse
 
 
 def _axes(plan: Plan, targets: Sequence[PartInfo], results: Mapping[str, Cells]) -> tuple[Axes, dict[str, np.ndarray]]:
@@ -159,17 +189,34 @@ def _record(plan: Plan, sides: Sides, results: Mapping[str, Cells], seconds: flo
         "ceiling": options.ceiling or "none",
         "normalisation": "attenuation" if options.ceiling else "none",
         "confidence": options.confidence or "none",
-        "interval": subsets(len(plan.stimuli), options.seed)[0] if options.confidence else "none",
+        "interval": plan.drawn.subsets.name if plan.drawn.subsets else "none",
         "permutations": options.permutations,
+        "null": plan.drawn.null.kind if plan.drawn.null else "stimuli" if options.permutations else "none",
         "correction": "max" if options.permutations else "none",
         "versions": f"repcompare {__version__}, python {platform.python_version()}, numpy {np.__version__}, "
         f"scipy {scipy.__version__}, xarray {xr.__version__}",
         "seconds": round(seconds, 3),
     }
+    if plan.drawn.choices is not None:
+        record |= {"selection": _selection_names(plan.drawn.choices, plan.stimuli), "square": int(plan.study.square)}
     if options.hash_inputs:
         record["inputs"] = [f"{name}: {part.digest}" for name, part in both]
     warnings = _warnings(plan, [*sides[0], *sides[1]], results)
     return record | ({"warnings": warnings} if warnings else {})
+
+
+def _selection_names(choices: Choices, stimuli: np.ndarray) -> list[str]:
+    """What tells apart choices on other stimuli, folds or halves, so that joined tables are not chosen from together."""
+    folds = [part for rows, inside in choices.inner for part in (rows, *chain.from_iterable(inside.splits))]
+    drawn = {"folds": (len(choices.inner), folds), "halvings": (len(choices.halves), [*chain(*choices.halves)])}
+    found = []
+    for what, (count, parts) in drawn.items():
+        hasher = hashlib.blake2b("\x1f".join(stimuli.tolist()).encode(), digest_size=6)
+        for part in parts:
+            hasher.update(np.asarray(part, dtype=np.int64).tobytes())
+        if count:
+            found.append(f"{what}: {count} of {len(stimuli)} stimuli, {hasher.hexdigest()}")
+    return found
 
 
 def _warnings(plan: Plan, parts: Sequence[PartInfo], results: Mapping[str, Cells]) -> list[str]:
@@ -177,6 +224,9 @@ def _warnings(plan: Plan, parts: Sequence[PartInfo], results: Mapping[str, Cells
     if all(POSITIONAL.fullmatch(name) for name in plan.stimuli[:3].tolist()):
         found["positional: rows were matched by their position; give the sources stimulus labels"] = None
     found |= dict.fromkeys(f"stimuli_left_out: {line}" for line in plan.alignment.lines())
+    found |= dict.fromkeys(plan.drawn.rows.notes)
+    if plan.drawn.null is not None and plan.drawn.null.note:
+        found[plan.drawn.null.note] = None
     for part in parts:
         found |= dict.fromkeys(part.warnings)
     found |= {f"alias: {label}: {m.note}": None for label, m in plan.study.measures.items() if m.note}

@@ -18,10 +18,10 @@ from repcompare.engine.prepare import PartInfo, Prepared, identify_part, prepare
 from repcompare.engine.progress import Tick, ticking
 from repcompare.engine.resample import Work, n_resamples, resample
 from repcompare.engine.results import to_scores
+from repcompare.engine.selection import add_reverse, add_selection
 from repcompare.engine.study import Study
 from repcompare.engine.threads import Map, workers
-from repcompare.errors import MeasureError, OptionError
-from repcompare.labels.schema import sample_dim
+from repcompare.errors import MeasureError
 
 log = logging.getLogger("repcompare.plan")
 
@@ -46,7 +46,6 @@ def run(study: Study) -> xr.Dataset:
     """
     started = time.perf_counter()
     plan = make_plan(study)
-    _refuse_time_shuffle(plan)
     log.info("plan: %s", plan)
     store = Checkpoint.of(plan)
     with workers(plan) as each, ticking(_n_tasks(plan), study.options.progress) as tick:
@@ -67,15 +66,6 @@ def run(study: Study) -> xr.Dataset:
 
 def _n_tasks(plan: Plan) -> int:
     return len(plan.parts) + len(plan.tiles) + n_resamples(plan)
-
-
-def _refuse_time_shuffle(plan: Plan) -> None:
-    continuous = any(sample_dim(p.data) == "time" for p in plan.parts)
-    if continuous and (plan.study.options.permutations or plan.study.options.confidence):
-        raise OptionError(
-            "permutations= and confidence= resample rows one by one, which is invalid for a continuous recording "
-            "(sample dim 'time'): its rows are not exchangeable; leave them out"
-        )
 
 
 @dataclass
@@ -159,14 +149,13 @@ def _all_tiles(plan: Plan, states: States, store: Checkpoint | None) -> dict[str
 def _tile(plan: Plan, states: States, rows: Sequence[int], columns: Sequence[int]) -> dict[str, Cells]:
     prepared = states.get([*rows, *columns])
     sources, targets = prepared[: len(rows)], prepared[len(rows) :]
-    counting = plan.study.options.nan == "pairwise"
-    return {
-        label: compare_tile(
-            measure,
-            [s.as_source[label] for s in sources],
-            [t.as_target[label] for t in targets],
-            states.each,
-            counting=counting and measure.accepts_nan,
-        )
-        for label, measure in plan.study.measures.items()
-    }
+    out = {}
+    for label, measure in plan.study.measures.items():
+        counting = plan.study.options.nan == "pairwise" and measure.accepts_nan
+        x, y = [s.as_source[label] for s in sources], [t.as_target[label] for t in targets]
+        cells = out[label] = compare_tile(measure, x, y, states.each, counting=counting)
+        if plan.reverses(measure):
+            add_reverse(cells, label, measure, (sources, targets), states.each)
+        if plan.drawn.choices is not None:
+            add_selection(cells, label, plan, (sources, targets), states.each)
+    return out

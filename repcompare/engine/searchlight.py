@@ -132,7 +132,7 @@ def run_searchlight(volume: Any, models: Any, request: Request) -> xr.Dataset:
     source = as_volume(ds, labelled, settings, (request.mask, request.partition))
     values, names = model_rdms(models, source, ds, request.distance)
     what = spheres(values, settings, request.method, source.stimulus, source.partition, source.n_units)
-    lists = neighbours_of(source.units, request)
+    lists = neighbours_of(source.units, request.neighbours, (request.radius, request.radius_units))
     centres = _eligible(lists, request.min_fraction, source)
     nulls = _nulls(what, request)
     blocks = _blocks(centres, lists, what, request, nulls)
@@ -156,17 +156,17 @@ def run_searchlight(volume: Any, models: Any, request: Request) -> xr.Dataset:
     )
 
 
-def neighbours_of(units: xr.Dataset, request: Request) -> Neighbourhoods:
-    """Return the neighbourhoods that a request asks for, of labelled units."""
-    given = request.neighbours
+def neighbours_of(units: xr.Dataset, given: Any, sphere: tuple[float, str]) -> Neighbourhoods:
+    """Return the neighbourhoods that were given, or spheres of a radius in some units, of labelled units."""
     if given is None:
-        return around(units, request.radius, request.radius_units)
+        return around(units, *sphere)
     if isinstance(given, (str, os.PathLike)):
         given = load(given)
     elif not isinstance(given, Neighbourhoods):
         given = from_lists(given)
-    given.check(units["unit_id"].values.astype(str), units.sizes["unit"])
-    return given
+    lists: Neighbourhoods = given
+    lists.check(units["unit_id"].values.astype(str), units.sizes["unit"])
+    return lists
 
 
 def _eligible(lists: Neighbourhoods, share: float, source: Volume) -> Rows:
@@ -180,6 +180,11 @@ def _eligible(lists: Neighbourhoods, share: float, source: Volume) -> Rows:
             f"no centre has {share:g} of the {lists.full} units of a whole sphere; the most are {lists.sizes.max()};"
             " give a smaller min_fraction= or radius="
         )
+    return along(centres, source)
+
+
+def along(centres: Rows, source: Volume) -> Rows:
+    """Return centres in the order of the volume, so that those of a block are near one another."""
     if not all(f"unit_{axis}" in source.units for axis in "ijk"):
         return centres
     at = [source.units[f"unit_{axis}"].values[centres] for axis in "kji"]
@@ -218,7 +223,7 @@ def _blocks(centres: Rows, lists: Neighbourhoods, what: Spheres, request: Reques
 def _block(
     centres: Rows, source: Volume, lists: Neighbourhoods, what: Spheres, nulls: Nulls | None, write: Write
 ) -> Block:
-    groups = _groups(centres, lists)
+    groups = groups_of(centres, lists)
     found = what.run(source.read(groups.units), groups, rows=nulls is not None)
     write(centres, found.rdms)
     above = np.zeros(found.scores.shape, dtype=np.int64)
@@ -228,7 +233,7 @@ def _block(
     return Block(centres, found.scores, found.reasons, found.message, above, best)
 
 
-def _groups(centres: Rows, lists: Neighbourhoods) -> Groups:
+def groups_of(centres: Rows, lists: Neighbourhoods) -> Groups:
     """Return the neighbourhoods of some centres among the units that they need."""
     first, last = lists.starts[centres], lists.starts[centres + 1]
     starts = np.concatenate([[0], np.cumsum(last - first)])

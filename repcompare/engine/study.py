@@ -16,12 +16,14 @@ from repcompare.labels.formats import read
 from repcompare.labels.parts import WHOLE, checked, parts_of, split_by
 from repcompare.measures._measure import Measure
 from repcompare.measures.registry import menu, resolve
+from repcompare.statistics.series import NULLS
 
 __all__ = ["Options", "Study", "declare", "load", "menu"]
 
 NAN_POLICIES = ("raise", "drop_units", "drop_stimuli", "pairwise")
 LEAST_CALIBRATED = 19  # the 95 % point of fewer does not exist
 CEILINGS = (None, "split_half")
+DIRECTIONS = ("forward", "both")
 Progress = Callable[[int, int, str], None]
 
 
@@ -39,16 +41,24 @@ class Options:
         Folds over stimuli of the fitted measures.
     groups : str, optional
         Label of the rows (``"run"``, ``"stimulus_category"``): whole groups are held out together.
+    gap : int or "auto"
+        Rows of a recording left out on either side of a test block; measured from the targets by default.
     ceiling : {None, "split_half"}
         Noise ceiling from the repeats of the target.
     n_splits : int
-        Random halvings of the repeats behind the ceiling.
+        Random halvings of the repeats behind the ceiling, and of the stimuli behind the choice of a source.
     confidence : float, optional
         Coverage of the intervals over stimuli.
     permutations : int
         Permutations of the stimuli behind the p-values.
+    null : {"auto", "blocks", "phase", "shift"}
+        What is permuted in a recording.
     calibrated : bool
         Also give scores above their permutation floor.
+    best : bool
+        Also give the scores by which the best source of each target is chosen and reported.
+    direction : {"forward", "both"}
+        Also predict the source from the target, by measures with a direction.
     seed : int
         Of folds, halvings and permutations.
     n_jobs : int
@@ -71,11 +81,15 @@ class Options:
     nan: str = "raise"
     folds: Any = 5
     groups: str | None = None
+    gap: int | str = "auto"
     ceiling: str | None = None
     n_splits: int = 20
     confidence: float | None = None
     permutations: int = 0
+    null: str = "auto"
     calibrated: bool = False
+    best: bool = False
+    direction: str = "forward"
     seed: int = 0
     n_jobs: int = 1
     memory: int | None = None
@@ -89,6 +103,10 @@ class Options:
         choose(self.stimuli, POLICIES, "stimuli")
         choose(self.nan, NAN_POLICIES, "nan")
         choose(self.ceiling, CEILINGS, "ceiling")
+        choose(self.direction, DIRECTIONS, "direction")
+        choose(self.null, NULLS, "null")
+        if self.gap != "auto" and (not isinstance(self.gap, int) or isinstance(self.gap, bool) or self.gap < 0):
+            raise OptionError(f"gap={self.gap!r}; expected a number of rows, or 'auto'")
         for name, least in (("permutations", 0), ("n_jobs", -1), ("n_splits", 1), ("seed", 0)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:

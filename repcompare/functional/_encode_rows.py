@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,9 @@ import xarray as xr
 from repcompare.errors import AlignmentError, OptionError
 from repcompare.functional._pair import Data, matched, without_nan
 from repcompare.labels.align import row_labels
-from repcompare.labels.schema import sample_dim, stimulus_labels
+from repcompare.labels.schema import sample_dim, stimulus_labels, text
 from repcompare.measures._measure import Array, Folds
+from repcompare.measures.encoding.delays import make_lags
 from repcompare.statistics.folds import autocorrelation_gap, make_folds
 
 FMRI_GAP = 16.0  # s: what the haemodynamic response spreads over
@@ -34,6 +35,8 @@ class Rows:
         What is held out together.
     runs : bool
         The groups are runs that were found, not given.
+    unit_ids : ndarray of shape (n_units,), optional
+        Names of the units of y.
     notes : tuple of str
         What was decided.
     """
@@ -43,6 +46,7 @@ class Rows:
     sample: str
     groups: np.ndarray | None
     runs: bool
+    unit_ids: np.ndarray | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -50,18 +54,27 @@ def make_rows(x: Data, y: Data, *, groups: Any, folds: Any, nan: str) -> Rows:
     """Match two sides; find their runs where nothing else says what is held out together."""
     a, b, names, sample = matched(x, y)
     if names is not None and sample == "time" and isinstance(x, xr.Dataset):
-        order = _in_time(x, names)
+        order = in_time(x, names)
         a, b, names = a[order], b[order], names[order]
-    notes: tuple[str, ...] = ()
-    labels, runs = _given_groups(groups, (x, y), names), False
-    if groups is None and names is not None and isinstance(folds, (int, np.integer)):
-        labels, notes = _runs((x, y), names)
-        runs = labels is not None
+    labels, runs, notes = held_together(x, y, names, groups=groups, folds=folds)
+    ids = text(y["unit_id"].values).astype(str) if isinstance(y, xr.Dataset) else None
+    if ids is not None and nan == "drop_units":
+        ids = ids[~np.isnan(b).any(axis=0)]
     a, b, kept = without_nan(a, b, nan)
-    return Rows(a, b, sample, labels if labels is None else labels[kept], runs, notes)
+    return Rows(a, b, sample, labels if labels is None else labels[kept], runs, ids, notes)
 
 
-def _in_time(side: xr.Dataset, names: np.ndarray) -> np.ndarray:
+def held_together(
+    x: Data, y: Data, names: np.ndarray | None, *, groups: Any, folds: Any
+) -> tuple[np.ndarray | None, bool, tuple[str, ...]]:
+    """Return the groups of the rows, whether they are runs that were found, and what was decided."""
+    if groups is not None or names is None or not isinstance(folds, (int, np.integer)):
+        return _given_groups(groups, (x, y), names), False, ()
+    labels, notes = _runs((x, y), names)
+    return labels, labels is not None, notes
+
+
+def in_time(side: xr.Dataset, names: np.ndarray) -> np.ndarray:
     """Return the order of names that is the order of the rows of a recording."""
     own = stimulus_labels(side)
     place = {name: i for i, name in enumerate(own.tolist())}
@@ -94,19 +107,54 @@ def _runs(sides: tuple[Data, Data], names: np.ndarray) -> tuple[np.ndarray | Non
     return None, ()
 
 
-def draw_folds(rows: Rows, folds: Any, *, gap: int | str, seed: int, force: Iterable[str], y: Data) -> Folds:
+@dataclass(frozen=True)
+class Drawing:
+    """How folds are to be drawn.
+
+    Attributes
+    ----------
+    gap : int or "auto"
+        Rows left out on either side of a test block.
+    seed : int
+        Of the shuffle.
+    force : tuple of str
+        Guards to override.
+    longest : int
+        Longest delay of the features, which a measured gap must span.
+    """
+
+    gap: int | str
+    seed: int
+    force: tuple[str, ...]
+    longest: int = 0
+
+
+def longest_delay(options: Mapping[str, Any]) -> int:
+    """Return the longest delay, in rows, that the options of a model ask for; 0 without delays."""
+    lags = make_lags(options.get("delays"), options.get("hrf"))
+    return 0 if lags is None else lags.longest
+
+
+def draw_folds(rows: Rows, folds: Any, y: Data, how: Drawing) -> Folds:
     """Draw the folds of matched rows; a gap that was not given is measured."""
-    width = _gap(rows, folds, gap, y)
+    if how.longest and rows.sample != "time" and rows.groups is None and isinstance(folds, (int, np.integer)):
+        raise OptionError(
+            "delays need folds of consecutive rows, and these rows are taken as separate stimuli; give representations "
+            "with dims=('time', 'unit') and time=, or hold out whole runs (groups= and runs=)"
+        )
+    width = _gap(rows, folds, how.gap, y)
+    if how.gap == "auto" and rows.sample == "time" and isinstance(folds, (int, np.integer)):
+        width = max(width, how.longest)
     if rows.runs and rows.sample != "time":
         folds = "loo"
     return make_folds(
         len(rows.x),
         folds,
         groups=rows.groups,
-        seed=seed,
+        seed=how.seed,
         sample="time" if rows.sample == "time" else "stimulus",
         gap=width,
-        force=force,
+        force=how.force,
     )
 
 

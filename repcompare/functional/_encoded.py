@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,9 +15,9 @@ from repcompare.errors import AlignmentError, MeasureError, OptionError
 from repcompare.functional._encode_rows import Rows
 from repcompare.functional._pair import Data, one_side
 from repcompare.labels.schema import text
-from repcompare.measures._measure import Folds
+from repcompare.measures._measure import Folds, as_outcome
 from repcompare.measures.encoding._refit import Weights, predict_folds
-from repcompare.measures.encoding.result import EncodingResult, encode_arrays
+from repcompare.measures.encoding.result import MODELS, EncodingResult, encode_arrays
 from repcompare.statistics.encoding_tests import (
     SHORTEST_BLOCK,
     EncodingTest,
@@ -30,6 +31,7 @@ from repcompare.statistics.encoding_tests import (
 )
 
 Float64 = npt.NDArray[np.float64]
+STACKED = 2048  # permuted units that are fitted together: they share the decompositions of the source
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +44,8 @@ class Encoded(EncodingResult):
         Rows left out on either side of a test block.
     forced : tuple of str
         Guards that were overridden; ``n_forced`` counts them.
+    unit_ids : ndarray of shape (n_units,), optional
+        Names of the units that are scored, where the target is a representation.
     score_reverse, score_mean : float, optional
         With ``direction="both"``: the score from y to x, and the mean of both; ``reverse`` has the rest.
     score_low, score_high, score_se : float, optional
@@ -71,6 +75,7 @@ class Encoded(EncodingResult):
     pvalues_corrected: Float64 | None = field(default=None, repr=False)
     pvalues_fdr: Float64 | None = field(default=None, repr=False)
     weights: Weights | None = field(default=None, repr=False)
+    unit_ids: npt.NDArray[np.str_] | None = field(default=None, repr=False)
     feature_ids: npt.NDArray[np.str_] | None = field(default=None, repr=False)
 
     @property
@@ -130,16 +135,33 @@ class Call:
     nan: str
     options: dict[str, Any]
 
-    def scored(self, y: npt.NDArray[Any] | None = None) -> EncodingResult:
-        """Score the model; ``y`` in place of the data."""
+    def scored(self) -> EncodingResult:
+        """Score the model."""
         return encode_arrays(
             self.rows.x,
-            self.rows.y if y is None else y,
+            self.rows.y,
             self.folds,
             model=self.model,
             nan="pairwise" if self.nan == "pairwise" else "raise",
             **self.options,
         )
+
+    @property
+    def units_apart(self) -> bool:
+        """Whether the fit of a target unit does not depend on the others, so that any number can be fitted together."""
+        together = self.options.get("shared", False) or not self.options.get("alpha_per_unit", True)
+        return self.model != "pls" and not together
+
+    def scorer(self) -> Callable[[npt.NDArray[Any]], Float64]:
+        """Return what scores the units of other targets from the same source, which is prepared once."""
+        measure = MODELS[self.model](**self.options)
+        source = measure.prepared(self.rows.x, self.folds)
+
+        def score(y: npt.NDArray[Any]) -> Float64:
+            outcome = as_outcome(measure.compare(source, measure.prepared(y, self.folds, side="target")))
+            return np.asarray(outcome.unit_scores, dtype=np.float64)
+
+        return score
 
     def reversed(self) -> EncodingResult:
         """Score the model from y to x, on the same folds."""
@@ -203,8 +225,14 @@ def _refitted(call: Call, found: EncodingResult, permutations: int, seed: int) -
     pieces = [np.arange(n)] if runs is None else [np.flatnonzero(runs == r) for r in np.unique(runs)]
     blocks = make_blocks(pieces, length=call.block_length, groups=call.exchanged_groups)
     check_blocks(blocks)
-    null = [call.scored(call.rows.y[order]).unit_scores for order in shuffled_rows(blocks, n, permutations, seed)]
-    return summarise(found.unit_scores, np.array(null), blocks)
+    score, t = call.scorer(), call.rows.y.shape[1]
+    orders = list(shuffled_rows(blocks, n, permutations, seed))
+    step = max(1, STACKED // t) if call.units_apart else 1
+    null = [
+        score(np.hstack([call.rows.y[order] for order in orders[i : i + step]])).reshape(-1, t)
+        for i in range(0, len(orders), step)
+    ]
+    return summarise(found.unit_scores, np.vstack(null), blocks)
 
 
 def score_interval(call: Call, found: EncodingResult, *, confidence: float, seed: int) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from typing import Any
 
@@ -11,7 +11,8 @@ import xarray as xr
 
 from repcompare.errors import OptionError, choose
 from repcompare.functional._convert import convert_alpha
-from repcompare.functional._encode_rows import draw_folds, make_rows
+from repcompare.functional._encode_rows import Drawing, draw_folds, longest_delay, make_rows
+from repcompare.functional._encode_stream import Request, encode_stream, refuse
 from repcompare.functional._encoded import Call, Encoded, assess_predictions, score_interval
 from repcompare.functional._encoding_labels import labelled_options
 from repcompare.functional._pair import NAN, Data
@@ -38,6 +39,8 @@ def encode(
     permutations: int = 0,
     null: str = "fixed",
     confidence: float | None = None,
+    memory: int | str | None = None,
+    progress: Callable[[int, int, str], None] | bool | None = None,
     **options: Any,
 ) -> Encoded:
     """Predict the units of ``y`` from those of ``x`` on stimuli that the fit has not seen.
@@ -58,7 +61,8 @@ def encode(
         Label of the rows (a coordinate's name for representations): whole groups are held out together.
     gap : int or "auto"
         Rows left out on either side of a test block, for continuous recordings.  ``"auto"`` is the first lag at which the
-        mean autocorrelation of ``y`` within runs falls below 0.05, for fMRI at least 16 s; 0 for arrays and stimuli.
+        mean autocorrelation of ``y`` within runs falls below 0.05, at least the longest delay, for fMRI at least 16 s; 0
+        for arrays and stimuli.
     seed : int
         Of the folds, permutations and resamples.
     nan : {"raise", "drop_units", "drop_stimuli", "pairwise"}
@@ -77,6 +81,15 @@ def encode(
     confidence : float, optional
         Coverage of ``.score_low`` to ``.score_high`` over stimuli or blocks: bootstrap with fixed predictions for ridge,
         jackknife over folds for other models.
+    memory : int or str, optional
+        Bytes, or text such as ``"4GB"``: rows are read in blocks from files opened by ``rc.open`` or ``rc.read`` (or
+        from arrays), so that the data need not fit in memory.  For ridge; x is read once, or once per batch of target
+        units where their products with x do not fit, y once in all (see ``.notes``).  The memory is that of the whole
+        process, of which the libraries take 0.3 GB.  Scores equal those without ``memory`` to 1e-9, of float32 data to
+        1e-4.
+    progress : callable, bool or None
+        With ``memory``: ``(done, total, text)`` is called after every step; None shows a bar on a terminal, False
+        nothing.
     **options
         Of the model: ``alphas``, ``alpha_per_unit``, ``scoring="pearson" | "r2"``, ``nested``, ``delays``, ``bands``,
         ``runs="run"`` ...
@@ -84,8 +97,8 @@ def encode(
     Returns
     -------
     Encoded
-        ``.score`` (mean over units, in [-1, 1] for pearson), ``.unit_scores (n_units,)``, ``.alphas``, ``.fold_scores``,
-        ``.folds``, ``.gap``, ``.forced``, ``.notes``.
+        ``.score`` (mean over units, in [-1, 1] for pearson), ``.unit_scores (n_units,)`` of ``.unit_ids``, ``.alphas``,
+        ``.fold_scores``, ``.folds``, ``.gap``, ``.forced``, ``.notes``.
 
     Raises
     ------
@@ -111,13 +124,18 @@ def encode(
     if isinstance(permutations, bool) or permutations < 0 or int(permutations) != permutations:
         raise OptionError(f"permutations={permutations!r}; expected a number >= 0")
     forced = (force,) if isinstance(force, str) else tuple(force)
+    if memory is not None:
+        given = {"model": (model, "ridge"), "nan": (nan, "raise"), "direction": (direction, "forward")}
+        refuse(given | {"permutations": (permutations, 0), "confidence": (confidence, None)})
+        request = Request(memory, folds, groups, Drawing(gap, seed, forced), weights, progress)
+        return encode_stream(x, y, request, options)
     rows = make_rows(x, y, groups=groups, folds=folds, nan=nan)
-    drawn = draw_folds(rows, folds, gap=gap, seed=seed, force=forced, y=y)
+    drawn = draw_folds(rows, folds, y, Drawing(gap, seed, forced, longest_delay(options)))
     if model == "ridge" and {"delays", "hrf"} & set(options):
         model = "delayed_ridge"
     call = Call(rows, drawn, model, nan, labelled_options(x, rows, options))
     found = call.scored()
-    more: dict[str, Any] = {"gap": drawn.gap, "forced": forced}
+    more: dict[str, Any] = {"gap": drawn.gap, "forced": forced, "unit_ids": rows.unit_ids}
     notes = [*rows.notes, *(f"forced: the guard {name!r} was overridden" for name in forced)]
     if direction == "both":
         reverse = call.reversed()

@@ -9,10 +9,9 @@ import numpy as np
 import xarray as xr
 
 from repcompare.errors import choose
-from repcompare.functional._encode_rows import draw_folds, make_rows
+from repcompare.functional._encode_rows import Drawing, draw_folds, longest_delay, make_rows
 from repcompare.functional._encoding_labels import labelled_options
 from repcompare.functional._pair import Data
-from repcompare.labels.values import text
 from repcompare.measures.encoding.partition import partition_encoding
 
 SEPARATOR = " + "
@@ -79,7 +78,7 @@ def encode_partition(
     """
     choose(nan, ("raise", "drop_units", "drop_stimuli"), "nan")
     rows = make_rows(x, y, groups=groups, folds=folds, nan=nan)
-    drawn = draw_folds(rows, folds, gap=gap, seed=seed, force=tuple(force), y=y)
+    drawn = draw_folds(rows, folds, y, Drawing(gap, seed, tuple(force), longest_delay(options)))
     own = labelled_options(x, rows, {**options, "bands": bands})
     found = partition_encoding(rows.x, rows.y, drawn, own.pop("bands"), seed=seed, **own)
     member = np.array([[b in subset for b in range(len(found.bands))] for subset in found.subsets])
@@ -95,8 +94,8 @@ def encode_partition(
         "component": [SEPARATOR.join(found.bands[b] for b in subset) for subset in found.subsets],
         "band": list(found.bands),
     }
-    if isinstance(y, xr.Dataset) and y.sizes["unit"] == rows.y.shape[1]:
-        coords["unit_id"] = ("unit", text(y["unit_id"].values).astype(str))
+    if rows.unit_ids is not None:
+        coords["unit_id"] = ("unit", rows.unit_ids)
     attrs = {
         "model": options.get("model", "banded_ridge"),
         "seed": seed,

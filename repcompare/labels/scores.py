@@ -16,12 +16,15 @@ SCORES_SCHEMA = "repcompare-scores-1"
 CELL = ("source", "target", "measure")
 FOLD = (*CELL, "fold")
 UNIT = ("source", "measure", "target_unit")
+SELECTION = (*CELL, "selection")
 
 NOT_ASKED = "not asked for"  # reason of a cell that no table has
 
 # variable of a cell -> meaning; every one has the dims (source, target, measure)
 CELL_VARIABLES = {
     "score": "the number",
+    "score_reverse": "the source predicted from the target, on the same folds; symmetric measures have one score",
+    "score_mean": "mean of score and score_reverse",
     "score_ceiling": "the best score the noise of the target allows; NaN where none is defined",
     "score_normalised": "score / ceiling (attenuation)",
     "score_low": "lower end of the confidence interval",
@@ -41,6 +44,18 @@ CELL_VARIABLES = {
     "notes": "counts and warnings of the cell",
     "reason": "why there is no score; empty where there is one",
 }
+
+# variable -> dims and meaning, where these are not those of a cell
+FURTHER_VARIABLES = {
+    "score_fold": (FOLD, "scores of the folds of a fitted measure"),
+    "score_unit": (UNIT, "scores of single target units"),
+    "score_inner": (
+        SELECTION,
+        "the score by which a source may be chosen, without the stimuli held out from the choice",
+    ),
+    "score_outer": (SELECTION, "the score on the stimuli held out from the choice"),
+}
+POSITIONAL = ("fold", "selection", "target_unit")  # dims without an index of their own
 
 # coordinate of a measure -> meaning
 MEASURE_COORDINATES = {
@@ -76,7 +91,8 @@ def assemble(cells: Mapping[str, np.ndarray], axes: Axes, attrs: Mapping[str, An
     ----------
     cells : mapping of variable to ndarray
         Shape (n_sources, n_targets, n_measures); variables of :data:`CELL_VARIABLES`.  ``score_fold`` has a further axis
-        of folds; ``score_unit`` has shape (n_sources, n_measures, n_units of all targets).
+        of folds, ``score_inner`` and ``score_outer`` of selections; ``score_unit`` has shape (n_sources, n_measures,
+        n_units of all targets).
     axes : Axes
         Names along the dims.
     attrs : mapping
@@ -95,8 +111,8 @@ def assemble(cells: Mapping[str, np.ndarray], axes: Axes, attrs: Mapping[str, An
     sizes = {"source": len(axes.sources), "target": len(axes.targets), "measure": len(axes.measures)}
     variables: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
     for name, values in cells.items():
-        dims = {"score_fold": FOLD, "score_unit": UNIT}.get(name, CELL)
-        if name not in CELL_VARIABLES and dims == CELL:
+        dims: tuple[str, ...] = FURTHER_VARIABLES[name][0] if name in FURTHER_VARIABLES else CELL
+        if name not in CELL_VARIABLES and name not in FURTHER_VARIABLES:
             raise SchemaError(
                 f"{name!r} is not a variable of scores; expected one of {', '.join(CELL_VARIABLES)}"
                 f"{suggest(name, CELL_VARIABLES)}"
@@ -175,7 +191,7 @@ def concat_scores(tables: Sequence[xr.Dataset]) -> xr.Dataset:
     order = {
         d: list(dict.fromkeys(n for t in indexed if d in t.sizes for n in t[d].values.tolist())) for d in joined.sizes
     }
-    joined = joined.sel(order).drop_vars([d for d in ("fold", "target_unit") if d in joined.sizes])
+    joined = joined.sel(order).drop_vars([d for d in POSITIONAL if d in joined.sizes])
     for name, missing in (("reason", NOT_ASKED), ("notes", "")):
         if name in joined:
             joined[name] = joined[name].where(joined[name].notnull(), missing).astype(str)
@@ -185,9 +201,7 @@ def concat_scores(tables: Sequence[xr.Dataset]) -> xr.Dataset:
 
 def _indexed(table: xr.Dataset) -> xr.Dataset:
     """Give folds and target units a name, so that they are joined by it and never by position."""
-    names: dict[str, Any] = {}
-    if "fold" in table.sizes:
-        names["fold"] = np.arange(table.sizes["fold"])
+    names: dict[str, Any] = {d: np.arange(table.sizes[d]) for d in POSITIONAL[:2] if d in table.sizes}
     if "target_unit" in table.sizes:
         owners, units = (table[f"target_unit_{part}"].values.astype(str) for part in ("target", "id"))
         names["target_unit"] = [f"{owner}\n{unit}" for owner, unit in zip(owners, units, strict=True)]

@@ -10,14 +10,28 @@ import xarray as xr
 from repcompare.errors import OptionError, SchemaError, suggest
 from repcompare.labels.scores import is_scores
 from repcompare.views._canvas import CEILING, INK, MARKED, PALE, figure
+from repcompare.views.plot_decoding import confusion, generalization
 from repcompare.views.plot_inference import models, time_course
+from repcompare.views.plot_layers import layers
 from repcompare.views.plot_maps import searchlight_slices
 from repcompare.views.plot_rdm import mds, rdm, rdm_panel, rdm_scatter
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["mds", "models", "rdm", "rdm_panel", "rdm_scatter", "scores", "searchlight_slices", "time_course"]
+__all__ = [
+    "confusion",
+    "generalization",
+    "layers",
+    "mds",
+    "models",
+    "rdm",
+    "rdm_panel",
+    "rdm_scatter",
+    "scores",
+    "searchlight_slices",
+    "time_course",
+]
 
 
 def scores(table: xr.Dataset, *, target: str | None = None, baseline: str | None = None, title: str = "") -> Figure:

@@ -56,7 +56,8 @@ def searchlight_slices(
     Returns
     -------
     matplotlib.figure.Figure
-        Voxels without a score are pale, those outside the mask white.  Scores take colours on both sides of 0.
+        Voxels without a score are pale, those outside the mask white.  Scores take colours on both sides of 0, or
+        of chance where labels were decoded.
 
     Raises
     ------
@@ -76,7 +77,7 @@ def searchlight_slices(
         marked[at] = one["score_pvalue_corrected"].values <= alpha
     axis = AXES[plane]
     chosen = _slices(values, axis, int(low[axis]), slices)
-    scale = _scale(values, variable, limits)
+    scale = _scale(values, variable, limits, float(one.attrs.get("chance", 0.0)))
     columns = min(columns, len(chosen))
     rows = -(-len(chosen) // columns)
     canvas = figure(1.7 * columns + 0.9, 1.8 * rows + 0.5)
@@ -88,6 +89,8 @@ def searchlight_slices(
     for panel in panels:
         panel.set_axis_off()
     bar = canvas.colorbar(drawn[-1], ax=panels.tolist(), shrink=0.7, pad=0.02)
+    if "chance" in one.attrs and variable == "score" and limits is None:  # colours meet there, accuracies end at 0
+        bar.ax.set_ylim(bottom=max(scale["vmin"], min(float(np.nanmin(values)), one.attrs["chance"])))
     bar.set_label(_unit(one, variable), fontsize=8)
     bar.ax.tick_params(labelsize=7, length=2)
     canvas.suptitle(called if title is None else title, x=0.01, ha="left", fontsize=9.5)
@@ -132,11 +135,12 @@ def _slices(values: np.ndarray, axis: int, first: int, wanted: Sequence[int] | N
     return [int(s) + first for s in filled[steps]]
 
 
-def _scale(values: np.ndarray, variable: str, limits: tuple[float, float] | None) -> dict[str, Any]:
+def _scale(values: np.ndarray, variable: str, limits: tuple[float, float] | None, centre: float) -> dict[str, Any]:
     signed = variable == "score"
     if limits is None:
-        largest = float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
-        limits = (-largest, largest) if signed else (min(0.0, float(np.nanmin(values))), largest)
+        away = np.abs(values - centre) if signed else np.abs(values)
+        largest = float(np.nanmax(away, initial=0.0)) or 1.0
+        limits = (centre - largest, centre + largest) if signed else (min(0.0, float(np.nanmin(values))), largest)
     return {"cmap": "RdBu_r" if signed else "cividis", "vmin": limits[0], "vmax": limits[1]}
 
 
@@ -160,4 +164,6 @@ def _plain(colour: str) -> Any:
 
 
 def _unit(result: xr.Dataset, variable: str) -> str:
-    return str(result.attrs.get("method", variable)) if variable == "score" else variable
+    if variable != "score":
+        return variable
+    return str(result.attrs.get("scoring", result.attrs.get("method", variable)))

@@ -34,6 +34,7 @@ COLUMNS = {
     "seed": "@seed",
     "reason": "reason",
 }
+ASKED = ("score_reverse", "score_mean")  # columns after those, where they were asked for
 COUNTS = ("n_stimuli", "n_source_units", "n_target_units", "n_dropped")
 
 
@@ -50,7 +51,8 @@ def table(scores: xr.Dataset) -> pd.DataFrame:
     pandas.DataFrame
         Columns ``source, target, measure, score, ceiling, ceiling_kind, score_normalised, low, high, pvalue,
         pvalue_corrected, n_stimuli, n_source_units, n_target_units, seconds, normalisation, nan_policy, n_dropped, seed,
-        reason``, then one per label by which a side was split; sorted by source, target and measure.
+        reason``, ``score_reverse`` and ``score_mean`` where both directions were asked for, then one per label by which a
+        side was split; sorted by source, target and measure.
 
     Raises
     ------
@@ -76,6 +78,7 @@ def table(scores: xr.Dataset) -> pd.DataFrame:
     columns: dict[str, Any] = {d: g.ravel() for d, g in zip(CELL, grid, strict=True)}
     for column, origin in COLUMNS.items():
         columns[column] = _column(scores, origin, shape)
+    columns |= {name: _column(scores, name, shape) for name in ASKED if name in scores}
     columns |= _label_columns(scores, shape)
     frame = pd.DataFrame(columns)
     frame.loc[frame["ceiling"].isna(), "ceiling_kind"] = ""

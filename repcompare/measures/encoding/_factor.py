@@ -276,7 +276,7 @@ def _primal(gram: Gram, task: Task, settings: Settings, sums: Sums | None) -> Fa
     if settings.standardize:
         sd = inverse_sd(square.diagonal(), task.train.size)
         square = square * sd * sd[:, None]
-    basis, lam = _eigen(square)
+    basis, lam = eigen(square)
     spread = _spread(gram, square)
     if sd is not None:
         basis *= sd[:, None]
@@ -319,7 +319,7 @@ def _dual(gram: Gram, task: Task, settings: Settings) -> Factors:
     kernel -= row_mean[:, None]
     kernel += grand
     spread = _spread(gram, kernel)
-    basis, lam = _eigen(kernel)
+    basis, lam = eigen(kernel)
     tests = []
     for _, rows in task.tests:
         cross = _kernel(gram, rows, task.train)
@@ -336,7 +336,7 @@ def _dual_standardized(gram: Gram, task: Task, settings: Settings) -> Factors:
     sd = inverse_sd(np.einsum("ij,ij->j", x, x), task.train.size)
     x *= sd
     kernel = x @ x.T
-    basis, lam = _eigen(kernel)
+    basis, lam = eigen(kernel)
     tests = [((gram.features[rows] - mean) * sd) @ (x.T @ basis) for _, rows in task.tests]
     return basis, lam, None, tests, _spread(gram, kernel)
 
@@ -348,7 +348,8 @@ def _kernel(gram: Gram, rows: Index, columns: Index) -> Double:
     return np.asarray(gram.features[rows].astype(np.float64) @ gram.features[columns].T.astype(np.float64))
 
 
-def _eigen(matrix: Double) -> tuple[Double, Double]:
+def eigen(matrix: Double) -> tuple[Double, Double]:
+    """Return eigenvectors (p, rank) and eigenvalues (rank,), ascending, of the directions that carry a signal."""
     lam, vectors = np.linalg.eigh(matrix)
     kept = int(np.searchsorted(lam, max(CUT * lam[-1], FLOOR), side="right"))
     return vectors[:, kept:], lam[kept:]
@@ -369,10 +370,15 @@ def _divided(
     low, count = grid
     if rank == 0 or form > 2 * count * n_test * rank:
         return None
+    return divide(a.T @ a, lam, low, dtype)
+
+
+def divide(products: Double, lam: Double, low: float, dtype: npt.DTypeLike) -> Divided:
+    """Return the divided differences of ``products`` (rank, rank) for penalties from ``low`` on."""
+    rank = lam.size
     tau = (2 * np.finfo(dtype).eps) ** (1 / 3)
     gap = lam - lam[:, None]  # gap[i, j] = lam_j - lam_i
     near = np.abs(gap) <= tau * (np.minimum(lam, lam[:, None]) + low)
-    products = a.T @ a
     gap[near] = np.inf
     far = (products / gap).astype(dtype, copy=False)
     diagonal = products.diagonal().astype(dtype)

@@ -243,8 +243,8 @@ def _shared_choices(source: Source, target: Target, options: Options) -> tuple[I
     for block in make_blocks(source, target, options):
         fixed: Mask = np.any(target.constant_train[:, block.units], axis=0)
         errors = (_row_errors if block.hat is not None else _fold_errors)(source, block, options)
-        inner += _relative(errors.inner, errors.inner_total, fixed)
-        outer += _relative(errors.outer, errors.outer_total, fixed)
+        inner += relative_errors(errors.inner, errors.inner_total, fixed)
+        outer += relative_errors(errors.outer, errors.outer_total, fixed)
     final = choose_alpha(outer)
     return (choose_alpha(inner) if options.nested else np.repeat(final[None], k, axis=0)), final
 
@@ -272,7 +272,7 @@ def _row_errors(source: Source, block: Block, options: Options) -> Errors:
     return errors
 
 
-def _relative(errors: Double, totals: Double, fixed: Mask) -> Double:
+def relative_errors(errors: Double, totals: Double, fixed: Mask) -> Double:
     """Sum errors (..., n_alphas, n_units) over units, each relative to its total; constant units count 0."""
     usable = (totals > 0) & ~fixed
     weights = np.divide(1.0, totals, out=np.zeros_like(totals), where=usable)
