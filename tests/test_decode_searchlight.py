@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -9,7 +11,10 @@ import xarray as xr
 import repcompare as rc
 from repcompare.engine import decode_searchlight as engine
 from repcompare.errors import MeasureError, OptionError, SchemaError
+from repcompare.measures._measure import Folds
 from repcompare.measures.decoding import searchlight as measure
+from repcompare.measures.decoding.crossvalidate import Task, crossvalidate
+from repcompare.measures.decoding.models import make_model
 from repcompare.statistics.label_permutations import pvalues
 from tests import naive_decoding as naive
 from tests import naive_searchlight
@@ -130,6 +135,21 @@ def test_folds_given_as_rows_may_overlap_and_leave_rows_out():
             one = rc.decode(ds.isel(unit=spheres()[unit]), "stimulus_category", alpha=0.1, **asked)
             assert found["score"].values[unit] == pytest.approx(one.score, abs=1e-10)
             assert found["score_pvalue"].values[unit] == pytest.approx(one.pvalue, abs=1e-12)
+
+
+def test_sets_of_labels_that_leave_a_class_out_of_training_are_fitted_by_themselves():
+    rng = np.random.default_rng(0)
+    rows = np.arange(12)
+    folds = Folds(tuple((rows[rows % 3 != f], rows[rows % 3 == f]) for f in range(3)), 12)
+    codes = np.stack([rows // 4, np.where(rows % 3 == 0, 0, 1 + rows % 2)])  # class 0 is one test fold
+    task = Task(codes=codes, n_classes=3, folds=folds, model=make_model("lda", alpha=0.1), scoring="accuracy")
+    x = rng.normal(size=(12, 5))
+    groups = measure.Groups(np.array([0, 3, 8]), np.array([0, 2, 4, 0, 1, 2, 3, 4], dtype=np.int32), np.arange(5))
+    found = measure.spheres(task).run(x, groups)
+    for group, scores in enumerate(found.scores):
+        np.testing.assert_allclose(scores, crossvalidate(x[:, groups.of(group)], task).score, atol=1e-12)
+    with pytest.raises(MeasureError, match="no test rows"):
+        measure.spheres(replace(task, folds=Folds(folds.splits[:1], 12), scoring="balanced_accuracy"))
 
 
 @pytest.mark.parametrize("options", [{}, {"decode": "nearest_centroid"}, {"scoring": "auc"}])

@@ -45,6 +45,8 @@ def test_residual_maker_annihilates_the_constant(case, compiled):
     hat = 1 / N + x @ np.linalg.solve(x.T @ x + 2.5 * np.eye(9), x.T)
     np.testing.assert_allclose(out, np.eye(N) - hat, atol=1e-13)
     np.testing.assert_allclose(out.sum(axis=0), 0, atol=1e-13)
+    pick(kernels.unit_residual_maker, compiled)(case[0], 2.5, out)
+    np.testing.assert_allclose(out, np.eye(N) - hat, atol=1e-13)
 
 
 @BOTH
