@@ -206,7 +206,7 @@ def rescaled(case, c):
         return measure, 1.0
     if options.get("convention") == "netrep":  # adds lengths to pure numbers, by its definition
         return None
-    if name == "ridge":
+    if name in ("ridge", "banded_ridge", "kernel_ridge"):  # whose penalties are in squared units of the source
         return made(case, alphas=np.asarray(ALPHAS) * c**2), 1.0
     if "bandwidth" in options:
         return made(case, bandwidth=options["bandwidth"] * c), 1.0
@@ -222,6 +222,10 @@ def test_units_of_measurement(case, c):
     measure = made(case)
     x, y = pair(measure)
     clean = score(measure, x, y)
+    if case[0] == "poisson":  # counts have no other unit; penalties go with the squares of the source
+        same(value(made(case, alphas=np.asarray(case[1]["alphas"]) * c**2), c * x, y), clean, rel=1e-6)
+        assert "not counts" in value(measure, x, 0.1 * y)
+        return
     if invariant(measure, "scaling"):
         for a, b in ((c * x, y), (x, c * y), (c * x, c * y)):
             same(value(measure, a, b), clean)
@@ -238,8 +242,12 @@ def test_units_of_measurement(case, c):
 def test_offset_of_ten_thousand(case, monkeypatch):
     measure = made(case)
     x, y = pair(measure)
-    moved = x + 1e4, y + 1e4
+    moved = x + 1e4, y if case[0] == "poisson" else y + 1e4  # the zero of counts means none
     narrow = [v.astype(np.float32) for v in moved]
+    if case[0] == "poisson":
+        same(value(measure, *moved), score(measure, x, y), rel=1e-6)
+        same(value(measure, *narrow), score(measure, x, y), rel=1e-3)
+        return
     if invariant(measure, "translation") or invariant(measure, "pattern_translation"):
         clean = score(measure, x, y)
         same(value(measure, *moved), clean)
@@ -311,7 +319,9 @@ def test_duplicated_units(case, side):
     data, plain = [x, y], [x, y]
     data[side] = np.concatenate([data[side]] * 2, axis=-1)
     declared = measure.invariant_to if side == 0 or measure.target_invariant_to is None else measure.target_invariant_to
-    if "duplication" in declared:
+    if "bands" in case[1]:  # the copies come into the last band: the same features, with the penalty of another
+        assert value(measure, *data) > 0.3
+    elif "duplication" in declared:
         same(value(measure, *data), score(measure, *plain))
     elif "rotation" in declared and not has_formula(case):  # [x, x] is sqrt(2) x in other axes
         plain[side] = np.sqrt(2) * plain[side]
@@ -359,9 +369,10 @@ def test_fewer_stimuli_than_units_and_four_stimuli(case, n, p, q):
             same(found, formula(case, x, y), rel=1e-7)
         return
     targets = measure.invariant_to if measure.target_invariant_to is None else measure.target_invariant_to
-    a = narrowed(x) if "rotation" in measure.invariant_to else x[..., ::-1]
+    a = narrowed(x) if "rotation" in measure.invariant_to else x if "bands" in case[1] else x[..., ::-1]
     b = narrowed(y) if "rotation" in targets else y[..., ::-1]
-    same(value(measure, a, b), found, rel=0.05 if local else 1e-7)
+    nipals = case[1].get("solver") == "nipals"  # starts from the first unit, and stops before it has converged
+    same(value(measure, a, b), found, rel=0.05 if local else 1e-3 if nipals else 1e-7)
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c[0] in ("cka", "distance_correlation", "rsa")], ids=ids)

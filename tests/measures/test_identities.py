@@ -240,7 +240,8 @@ def test_reported_moments_of_chance_are_those_of_all_orders(case):
     measure = small(case)
     rng = np.random.default_rng(0)
     widths = (9, 8) if case[0] == "rsa" else (2, 2)  # some comparisons of RDMs need more units than stimuli
-    a, b = (measure.prepared(rng.normal(size=(6, w)) + 0.3) for w in widths)
+    repeats = (3,) if measure.needs == "repeats" else ()
+    a, b = (measure.prepared(rng.normal(size=(*repeats, 6, w)) + 0.3) for w in widths)
     mean, sd = moments(measure, a, b)
     if mean is None:
         assert sd is None
