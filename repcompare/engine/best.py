@@ -74,7 +74,8 @@ def best(scores: xr.Dataset) -> xr.Dataset:
     }
     warnings = []
     for j, k in np.ndindex(*shape[1:]):
-        used = np.isfinite(inner[:, :, k]).any(axis=(0, 1))  # measures differ in their numbers of folds
+        # measures differ in their numbers of folds; one that only lacks its inner scores is a fold without a choice
+        used = (np.isfinite(inner[:, :, k]) | np.isfinite(outer[:, :, k])).any(axis=(0, 1))
         greater = str(table["kind"].values[k]) != "distance" if "kind" in table.coords else True
         choice = choose_source(inner[:, j, k, used], outer[:, j, k, used], greater=greater)
         where = f"{table['measure'].values[k]} of {str(table['target'].values[j])!r}"

@@ -379,3 +379,21 @@ def test_r2_reports_the_mean_over_folds(layers, brain):
     table = compare(layers, brain, measures={"linear": linear(scoring="r2")})
     found = rc.best(table.sel(source=["l0"]))
     assert found.score_best.item() == pytest.approx(table.score_fold.sel(source="l0").mean().item(), abs=1e-12)
+
+
+def test_a_fold_in_which_nothing_can_be_chosen_is_said():
+    """Delays run across the hole that a held-out block leaves in its inner folds, which is refused there."""
+    from repcompare.measures.encoding.banded import delayed_ridge
+
+    rng = np.random.default_rng(0)
+    t = np.arange(200.0)
+    x, z = rng.normal(size=(2, 200, 3))
+    y = x @ rng.normal(size=(3, 2)) + rng.normal(size=(200, 2))
+    parts = [rc.representation(v, dims=("time", "unit"), time=t) for v in (x, z, y)]
+    measure = delayed_ridge(alphas=[1.0], delays=[0, 1, 2])
+    scores = rc.compare(
+        {"a": parts[0], "b": parts[1]}, parts[2], measures={"d": measure}, gap=4, best=True, progress=False
+    )
+    found = rc.best(scores)
+    assert np.isnan(found.score_best.values).all()
+    assert any(line.startswith("no_best: d of") for line in found.attrs["warnings"])
