@@ -28,7 +28,7 @@ RESAMPLED = (
     "score_pvalue",
     "score_pvalue_corrected",
 )
-POSITIONAL = re.compile(r"#\d+")  # what adapters call stimuli under stimuli="positional"
+POSITIONAL = re.compile(r"#[a-z]*\d+")  # what adapters call stimuli under stimuli="positional"
 Float64 = npt.NDArray[np.float64]
 Sides = tuple[Sequence[PartInfo], Sequence[PartInfo]]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,15 +9,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from repcompare.errors import AlignmentError, OptionError
+from repcompare.errors import OptionError
 from repcompare.functional._pair import Data, matched, without_nan
 from repcompare.labels.align import row_labels
-from repcompare.labels.schema import sample_dim, stimulus_labels, text
+from repcompare.labels.recordings import find_runs, haemodynamic_gap
+from repcompare.labels.schema import stimulus_labels, text
 from repcompare.measures._measure import Array, Folds
 from repcompare.measures.encoding.delays import make_lags
 from repcompare.statistics.folds import autocorrelation_gap, make_folds
-
-FMRI_GAP = 16.0  # s: what the haemodynamic response spreads over
 
 
 @dataclass(frozen=True)
@@ -70,8 +68,8 @@ def held_together(
     """Return the groups of the rows, whether they are runs that were found, and what was decided."""
     if groups is not None or names is None or not isinstance(folds, (int, np.integer)):
         return _given_groups(groups, (x, y), names), False, ()
-    labels, notes = _runs((x, y), names)
-    return labels, labels is not None, notes
+    labels, note = find_runs([side for side in (x, y) if isinstance(side, xr.Dataset)], names)
+    return labels, labels is not None, (note,) if note else ()
 
 
 def in_time(side: xr.Dataset, names: np.ndarray) -> np.ndarray:
@@ -89,22 +87,6 @@ def _given_groups(groups: Any, sides: tuple[Data, Data], names: np.ndarray | Non
             assert names is not None
             return row_labels(side, groups, names)
     raise OptionError(f"groups={groups!r}: neither side has such a label of its rows; give one label per row")
-
-
-def _runs(sides: tuple[Data, Data], names: np.ndarray) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Return the run of each row of trials and recordings, where every stimulus has one."""
-    for side in sides:
-        if not isinstance(side, xr.Dataset) or sample_dim(side) == "stimulus" or "run" not in side.coords:
-            continue
-        try:
-            labels = row_labels(side, "run", names)
-        except AlignmentError:
-            return None, (
-                "runs_mixed: stimuli occur in several runs, so folds are drawn over stimuli and not over runs",
-            )
-        if np.unique(labels).size > 1:
-            return labels, (f"runs: one of {np.unique(labels).size} runs is left out at a time",)
-    return None, ()
 
 
 @dataclass(frozen=True)
@@ -167,17 +149,4 @@ def _gap(rows: Rows, folds: Any, gap: int | str, y: Data) -> int:
         return 0
     seen = ~np.isnan(rows.y).all(axis=0)
     found = autocorrelation_gap(rows.y[:, seen], rows.groups if rows.runs else None)
-    return max(found, _slowest(y))
-
-
-def _slowest(y: Data) -> int:
-    """Return the samples that the response of fMRI spreads over; 0 for other recordings."""
-    if not isinstance(y, xr.Dataset) or y.attrs.get("modality") != "fmri":
-        return 0
-    width = y["time"].attrs.get("bin_width") if "time" in y.coords else None
-    if width is None and "time" in y.coords:
-        steps = np.diff(y["time"].values)
-        width = float(np.median(steps[steps > 0])) if (steps > 0).any() else None
-    if width is None:
-        raise OptionError("fMRI without the times of its samples: give gap= in samples, at least 16 s")
-    return math.ceil(FMRI_GAP / float(width) - 1e-9)
+    return max(found, haemodynamic_gap(y) if isinstance(y, xr.Dataset) else 0)

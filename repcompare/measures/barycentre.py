@@ -8,12 +8,12 @@ from typing import Literal
 
 import numpy as np
 import scipy.linalg
-import scipy.optimize
 
 from repcompare.errors import MeasureError, OptionError, choose
 from repcompare.measures._linalg import Float64, centre64, require_variance
 from repcompare.measures._measure import Array
 from repcompare.measures._nuclear import narrow_factor, same_rows
+from repcompare.measures._transport import assign
 
 SETTLED = 1e-10  # relative decrease of the loss at which iteration stops
 
@@ -174,9 +174,9 @@ def _align(member: Float64, mean: Float64, group: str) -> Float64:
     """Map a member's units (n_stimuli, width) onto those of the mean."""
     product = member.T @ mean
     if group == "permutation":
-        rows, columns = scipy.optimize.linear_sum_assignment(product, maximize=True)
+        pairs = assign(product)
         moved = np.empty_like(member)
-        moved[:, columns] = member[:, rows]
+        moved[:, pairs.columns] = member[:, pairs.rows]
         return moved
     u, _, vt = scipy.linalg.svd(product, check_finite=False)
     turned: Float64 = member @ (u @ vt)

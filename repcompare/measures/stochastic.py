@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 import numpy as np
 import scipy.linalg
-import scipy.optimize
 
 from repcompare.errors import MeasureError, OptionError, choose
 from repcompare.measures._linalg import Float64, centre64, require_variance, thin_factor
 from repcompare.measures._measure import Array, Measure, Outcome
 from repcompare.measures._nuclear import Noise, narrow_factor
+from repcompare.measures._transport import assign
 from repcompare.measures._units import haar
 
 SETTLED = 1e-13  # relative decrease of the loss at which alternation stops
@@ -336,9 +336,9 @@ def _polar(product: Float64) -> Float64:
 
 
 def _permuting(product: Float64) -> Float64:
-    rows, columns = scipy.optimize.linear_sum_assignment(product, maximize=True)
+    pairs = assign(product)
     turn = np.zeros_like(product)
-    turn[rows, columns] = 1
+    turn[pairs.rows, pairs.columns] = 1
     return turn
 
 
