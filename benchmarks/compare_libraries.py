@@ -1,6 +1,6 @@
 """Time ours and a peer in one process on the same arrays, after checking that the answers agree.
 
-``python benchmarks/compare_libraries.py [--quick] [--case NAME ...] [--json FILE]``; see README.md beside this file.
+``python benchmarks/compare_libraries.py [--quick] [--case NAME ...] [--memory] [--json FILE]``; see the README.md.
 ``--case agreement`` runs the table of agreement with independent packages.
 """
 
@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -41,13 +42,15 @@ STYLES = {FAILED: "bold red", RAISED: "bold red", MISSING: "dim", "missed": "yel
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What became of one case; times in s, NaN where nothing was timed."""
+    """What became of one case; times in s, peaks in MB, NaN where nothing was measured."""
 
     case: str
     peer: str
     size: str = ""
     ours_s: float = float("nan")
     peer_s: float = float("nan")
+    ours_mb: float = float("nan")
+    peer_mb: float = float("nan")
     target: str = ""
     difference: float = float("nan")
     tolerance: float = float("nan")
@@ -55,16 +58,16 @@ class Row:
     note: str = ""
 
 
-def attempt(case: Case, quick: bool, rounds: int | None = None) -> Row:
+def attempt(case: Case, quick: bool, rounds: int | None = None, memory: bool = False) -> Row:
     """Measure a case; one that raises is a row that says so, and the others still run."""
     try:
-        return measure(case, quick, rounds)
+        return measure(case, quick, rounds, memory)
     except Exception as error:
         return Row(case=case.name, peer=case.peer_name, verdict=RAISED, note=f"{type(error).__name__}: {error}")
 
 
-def measure(case: Case, quick: bool, rounds: int | None = None) -> Row:
-    """Make the data, warm both sides up, compare their answers, and time them in turns."""
+def measure(case: Case, quick: bool, rounds: int | None = None, memory: bool = False) -> Row:
+    """Make the data, warm both sides up, compare their answers, time them in turns, and weigh them where asked to."""
     if not case.available:
         return Row(case=case.name, peer=case.peer_name, verdict=MISSING, note=f"needs {case.library}")
     target = str(case.target or "") if not quick else ""
@@ -81,6 +84,8 @@ def measure(case: Case, quick: bool, rounds: int | None = None) -> Row:
         del ours, peer
         gc.collect()
         times = in_turns(case, data, rounds or n_rounds(spent, quick))
+        if memory:
+            known |= {"ours_mb": peak(case.ours, data), "peer_mb": peak(case.peer, data)}
     return Row(**known, ours_s=times[0], peer_s=times[1], verdict="agrees" if quick else verdict(case, *times))
 
 
@@ -101,6 +106,20 @@ def in_turns(case: Case, data: Any, rounds: int) -> tuple[float, float]:
             best[side] = min(best[side], time.perf_counter() - started)
             del answer
     return best[0], best[1]
+
+
+def peak(side: Callable[[Any], Any], data: Any) -> float:
+    """Return the most that Python and numpy held at a time beyond the data, in MB.
+
+    What libraries take for themselves (the work space of a BLAS, arrays inside compiled code) is not seen.
+    """
+    gc.collect()
+    tracemalloc.start()
+    try:
+        side(data)
+        return tracemalloc.get_traced_memory()[1] / 1e6
+    finally:
+        tracemalloc.stop()
 
 
 def verdict(case: Case, ours: float, peer: float) -> str:
@@ -139,19 +158,18 @@ def describe() -> dict[str, Any]:
     return {"python": sys.version.split()[0], "versions": found, "blas": sorted(set(blas)), "cores": cores}
 
 
-def show(rows: Sequence[Row], about: dict[str, Any], console: Console) -> None:
+def show(rows: Sequence[Row], about: dict[str, Any], console: Console, memory: bool = False) -> None:
     table = Table(title="ours and peers, shortest times in s", title_justify="left")
-    for name in ("case", "peer", "size", "ours s", "peer s", "ratio", "target", "max difference", "verdict"):
-        right = name in ("ours s", "peer s", "ratio")
+    weights = ("ours MB", "peer MB") if memory else ()
+    for name in ("case", "peer", "size", "ours s", "peer s", "ratio", *weights, "target", "max difference", "verdict"):
+        right = name in ("ours s", "peer s", "ratio", *weights)
         table.add_column(name, justify="right" if right else "left", no_wrap=name in ("case", "verdict"))
     for row in rows:
         seconds = ["" if np.isnan(t) else f"{t:.3g}" for t in (row.ours_s, row.peer_s)]
         apart = "" if np.isnan(row.difference) else f"{row.difference:.1e} (<= {row.tolerance:.0e})"
-        style = {FAILED: "bold red", RAISED: "bold red", MISSING: "dim", "missed": "yellow", "slower": "yellow"}.get(
-            row.verdict
-        )
-        cells = (row.case, row.peer, row.size, *seconds, ratio(row), row.target, apart, row.verdict)
-        table.add_row(*cells, style=style)
+        peaks = ["" if np.isnan(v) else f"{v:.3g}" for v in (row.ours_mb, row.peer_mb)] if memory else []
+        cells = (row.case, row.peer, row.size, *seconds, ratio(row), *peaks, row.target, apart, row.verdict)
+        table.add_row(*cells, style=STYLES.get(row.verdict))
     console.print(table)
     for row in rows:
         if row.note:
@@ -169,6 +187,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the results to a file")
     parser.add_argument("--rounds", type=int, help="how often both are timed (default: as time allows)")
     parser.add_argument(
+        "--memory", action="store_true", help="also measure the peak memory of both (MB beyond the data)"
+    )
+    parser.add_argument(
         "--require-peers", action="store_true", help="fail when a peer that the package index has is not installed"
     )
     return parser.parse_args(arguments)
@@ -183,11 +204,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = []
     for name in [name for chosen in options.case or CASES for name in NAMES[chosen]]:
         print(f"{name} ... ", end="", file=sys.stderr, flush=True)
-        rows.append(attempt(CASES[name], options.quick, options.rounds))
+        rows.append(attempt(CASES[name], options.quick, options.rounds, options.memory))
         print(rows[-1].verdict, ratio(rows[-1]), file=sys.stderr, flush=True)
     about = describe()
     console = Console()
-    show(rows, about, console if console.is_terminal else Console(width=210))
+    show(rows, about, console if console.is_terminal else Console(width=210), options.memory)
     if options.json:
         content = {"quick": options.quick, **about, "cases": [asdict(row) for row in rows]}
         options.json.write_text(json.dumps(content, indent=1))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from data_adapters._checks import warn_constant
 from data_adapters._guard import guard
 from data_adapters._labels import numbered, running_count
 from data_adapters._lazy import InMemory, Source, is_map, labelled, map_labels, responses, sample_of
@@ -122,7 +123,10 @@ def part(source: Source | InMemory, name: str, labels: Labels, origin: str, opti
         attrs["response_units"] = options.response_units
     attrs["history"] = [*labels.notes, *notes]
     with guard(source.label):
-        return labelled(response, attrs, coords)
+        found = labelled(response, attrs, coords)
+    if isinstance(source, InMemory):
+        warn_constant(found["response"].values, source.label)
+    return found
 
 
 def _coords(

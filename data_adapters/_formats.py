@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from repcompare.labels.formats import Format
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 NUMPY_MAGIC = b"\x93NUMPY"
+NETCDF3 = (b"CDF\x01", b"CDF\x02")
 WORM_NAME = "demo:worm"
 
 
@@ -20,6 +22,8 @@ def _ends(path: str, *suffixes: str) -> bool:
 
 
 def _detect_repcompare(path: str, head: bytes) -> bool:
+    if head[:4] in NETCDF3:  # written by other tools from a representation: its schema stands in the header
+        return b"repcompare-" in head
     if not _is_hdf5(head):
         return False
     from data_adapters._hdf5 import peek
@@ -28,12 +32,29 @@ def _detect_repcompare(path: str, head: bytes) -> bool:
 
 
 def _detect_nwb(path: str, head: bytes) -> bool:
+    if head.startswith(b"PK\x03\x04") or (not head and os.path.isdir(path)):
+        return _is_nwb_zarr(path)
     if not _is_hdf5(head):
         return bool(head) and _ends(path, ".nwb")
     from data_adapters._hdf5 import peek
 
     attrs, _, _ = peek(path)
     return "nwb_version" in attrs or _ends(path, ".nwb")
+
+
+def _is_nwb_zarr(path: str) -> bool:
+    markers = (".zgroup", "zarr.json")
+    if os.path.isdir(path):
+        found = any(os.path.isfile(os.path.join(path, m)) for m in markers)
+    else:
+        from data_adapters._zip import names
+
+        found = any(m in names(path) for m in markers)
+    if not found:
+        return False
+    from data_adapters.spikes._nodes import is_zarr
+
+    return is_zarr(path)
 
 
 def _detect_hdf5(path: str, head: bytes) -> bool:
@@ -74,7 +95,18 @@ def _read_repcompare(path: str, **options: Any) -> Any:
     if options:
         raise OptionError(f"format repcompare has no option {next(iter(options))!r}; the file is complete as it is")
     with guard(path):
+        _check_netcdf3(path)
         return store.open(path)
+
+
+def _check_netcdf3(path: str) -> None:
+    """Raise when a file of netCDF 3 is shorter than it declares: the library would read what is missing as 0."""
+    with open(path, "rb") as handle:
+        if handle.read(4) not in NETCDF3:
+            return
+    from scipy.io import netcdf_file
+
+    netcdf_file(path, "r", mmap=True).close()
 
 
 def _read_npy(path: str, **options: Any) -> Any:
@@ -95,6 +127,12 @@ def _read_npz(path: str, **options: Any) -> Any:
     chosen = parse(ArrayOptions, options, "npz")
     with guard(path, "a numpy .npz file"):
         return read_npz(path, chosen)
+
+
+def _write_npz(obj: Any, path: Any) -> None:
+    from data_adapters.networks.npy import write_npz
+
+    write_npz(obj, path)
 
 
 def _read_hdf5(path: str, **options: Any) -> Any:
@@ -169,9 +207,9 @@ WORM = Format(
 )
 NWB = Format(
     name="nwb",
-    suffixes=(".nwb",),
+    suffixes=(".nwb", ".nwb.zarr"),
     extra="",
-    reads="spike times around events as presentation x unit [x time]; time series with series=",
+    reads="spike times around events as presentation x unit [x time]; series=; stores in zarr need the extra zarr",
     detect=_detect_nwb,
     read=_read_nwb,
     rank=20,
@@ -189,9 +227,10 @@ NPZ = Format(
     name="npz",
     suffixes=(".npz",),
     extra="",
-    reads="parts by key, read at once",
+    reads="parts by key, read at once; also written",
     detect=_detect_npz,
     read=_read_npz,
+    write=_write_npz,
     rank=10,
     sequential=True,
 )

@@ -45,6 +45,12 @@ def _writer(obj: Any, path: Any) -> None:
     write_safetensors(obj, path)
 
 
+def _write_csv(obj: Any, path: Any) -> None:
+    from data_adapters.networks.tables import write_table
+
+    write_table(obj, path)
+
+
 def _ends(path: str, *suffixes: str) -> bool:
     return path.lower().endswith(suffixes)
 
@@ -151,9 +157,10 @@ CSV = Format(
     name="csv",
     suffixes=(".csv", ".tsv"),
     extra="",
-    reads="a table: one row per stimulus, columns of numbers are units",
+    reads="a table: one row per stimulus, columns of numbers are units; also written",
     detect=_detect_csv,
     read=_reader("table", "tables", "a table of text"),
+    write=_write_csv,
     rank=1,
     sequential=True,
 )
@@ -190,7 +197,7 @@ DEEPNSD = Format(
     name="deepnsd",
     suffixes=(),
     extra="",
-    reads="a folder of voxel_betas (voxel x picture) and voxel_metadata",
+    reads="a folder of voxel_betas (voxel x picture; csv, or parquet with pyarrow) and voxel_metadata",
     detect=_detect_deepnsd,
     read=_reader("deepnsd", "deepnsd", "a folder of DeepNSD"),
     rank=16,

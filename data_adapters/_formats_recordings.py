@@ -91,11 +91,11 @@ def _detect_flat(path: str, head: bytes) -> bool:
 
 
 def _detect_predictions(path: str, head: bytes) -> bool:
-    if b"trial_indices" not in head:
+    if b"trial_indices" not in head and not head.startswith(b"PAR1"):
         return False
     from data_adapters.spikes.predictions import is_predictions
 
-    return is_predictions(head)
+    return is_predictions(path, head)
 
 
 def _detect_fif(path: str, head: bytes) -> bool:
@@ -192,9 +192,9 @@ SENSORIUM = Format(
 )
 PREDICTIONS = Format(
     name="predictions",
-    suffixes=(".csv",),
+    suffixes=(".csv", ".parquet"),
     extra="",
-    reads="table of predictions for Sensorium: lists as text",
+    reads="table of predictions for Sensorium: lists as text, or parquet (needs pyarrow)",
     detect=_detect_predictions,
     read=_reader(
         "read_predictions", "spikes.predictions", "a table of predictions", "PredictionOptions", "predictions"
@@ -215,7 +215,7 @@ BRAINSCORE = Format(
     name="brainscore",
     suffixes=(".nc",),
     extra="",
-    reads="object: xarray, or netCDF with dims presentation, neuroid[, time_bin]",
+    reads="object: xarray, or netCDF with dims presentation, neuroid[, time_bin]; also written",
     detect=_hdf5("is_brainscore", "brainscore.reader"),
     read=_read_brainscore,
     rank=28,

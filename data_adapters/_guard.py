@@ -23,6 +23,7 @@ DAMAGE = (
     AttributeError,
     AssertionError,
     SyntaxError,
+    SystemError,
     struct.error,
     zlib.error,
     zipfile.BadZipFile,

@@ -13,6 +13,7 @@ from data_adapters._guard import guard
 from repcompare.errors import FormatError
 
 KINDS = {"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "bool", "bfloat16"}
+PIECE = 2**18  # numbers
 
 
 def stored_dtype(kind: str, order: str = "<") -> np.dtype[Any]:
@@ -27,12 +28,14 @@ def stored_dtype(kind: str, order: str = "<") -> np.dtype[Any]:
 
 
 def seen_dtype(kind: str) -> np.dtype[Any]:
-    """Return the dtype that a kind of numbers is read as."""
-    return np.dtype({"bfloat16": "f4"}.get(kind, kind))
+    """Return the dtype that a kind of numbers is read as: half precision is widened while it is read."""
+    return np.dtype({"bfloat16": "f4", "f2": "f4"}.get(kind, kind))
 
 
 def decoded(values: np.ndarray, kind: str) -> np.ndarray:
-    """Return stored values as numbers: bfloat16 as float32, of which it is the upper half; bytes of bool as bool.
+    """Return stored values as numbers: half precision as float32, bytes of bool as bool.
+
+    bfloat16 is the upper half of a float32.
 
     Examples
     --------
@@ -45,6 +48,8 @@ def decoded(values: np.ndarray, kind: str) -> np.ndarray:
         return np.asarray(wide.view(np.float32))
     if kind == "bool":
         return np.asarray(values != 0)
+    if kind == "f2":
+        return values.astype(np.float32)
     return values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))
 
 
@@ -110,10 +115,7 @@ class RawSource:
         """Read a block."""
         rows = self._whole_rows(key)
         if rows is not None:
-            width = math.prod(self.shape[1:])
-            start = self.offset + rows.start * width * self.stored.itemsize
-            block = np.fromfile(self.path, self.stored, len(rows) * width, offset=start)
-            return decoded(block.reshape(len(rows), *self.shape[1:]), self.kind)
+            return self._read_rows(rows).reshape(len(rows), *self.shape[1:])
         if 0 in self.shape:
             return np.asarray(np.empty(self.shape, self.dtype)[key])
         last = sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True))
@@ -121,6 +123,20 @@ class RawSource:
         steps = tuple(s * self.stored.itemsize for s in self.strides)
         view = np.lib.stride_tricks.as_strided(mapped, self.shape, steps, writeable=False)
         return decoded(np.array(view[key]), self.kind)
+
+    def _read_rows(self, rows: range) -> np.ndarray:
+        """Read rows into place; what must be decoded is so in pieces that stay in the cache."""
+        width = math.prod(self.shape[1:])
+        count, start = len(rows) * width, self.offset + rows.start * width * self.stored.itemsize
+        if self.stored == self.dtype:
+            return np.fromfile(self.path, self.stored, count, offset=start)
+        out = np.empty(count, self.dtype)
+        with open(self.path, "rb", buffering=0) as file:
+            file.seek(start)
+            for first in range(0, count, PIECE):
+                piece = out[first : first + PIECE]
+                piece[...] = decoded(np.fromfile(file, self.stored, len(piece)), self.kind)
+        return out
 
     def _whole_rows(self, key: tuple[Any, ...]) -> range | None:
         """Return the rows that a key asks for when they are whole and follow each other."""

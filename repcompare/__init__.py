@@ -48,6 +48,9 @@ _HOMES = {
     "estimate_noise": "repcompare.functional.distances",
     "compare_rdms": "repcompare.functional.rdms",
     "rdm_models": "repcompare.functional.rdm_models",
+    "rdm_ceiling": "repcompare.functional.rdm_sets",
+    "rdm_map": "repcompare.functional.rdm_sets",
+    "merge_partial": "repcompare.functional.rdm_sets",
     "rsa_inference": "repcompare.functional.rsa_inference",
     "fr_rsa": "repcompare.functional.rdm_regression",
     "variance_partitioning": "repcompare.functional.rdm_regression",
@@ -62,6 +65,7 @@ _HOMES = {
     "convert_alpha": "repcompare.functional.encoding",
     "decode": "repcompare.functional.decoding",
     "decode_layers": "repcompare.functional.decode_layers",
+    "label_target": "repcompare.labels.targets",
     "table": "repcompare.views.table",
     "plot": "repcompare.views.plot",
     "simulate": "repcompare.simulate",
@@ -77,8 +81,8 @@ class _FrontDoor(_ModuleType):
     """The package as users see it: importing the submodule ``compare`` must not hide the function ``compare``."""
 
     def __getattr__(self, name: str) -> _Any:
-        if name == "errors":
-            return _import_module("repcompare.errors")
+        if name in ("errors", "functional"):
+            return _import_module(f"repcompare.{name}")
         if name not in _HOMES:
             raise AttributeError(f"module 'repcompare' has no attribute {name!r}")
         module = _import_module(_HOMES[name])

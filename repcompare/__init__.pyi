@@ -29,6 +29,9 @@ from repcompare.functional.geometry import soft_match as soft_match
 from repcompare.functional.geometry import svcca as svcca
 from repcompare.functional.rdm_regression import fr_rsa as fr_rsa
 from repcompare.functional.rdm_regression import variance_partitioning as variance_partitioning
+from repcompare.functional.rdm_sets import merge_partial as merge_partial
+from repcompare.functional.rdm_sets import rdm_ceiling as rdm_ceiling
+from repcompare.functional.rdm_sets import rdm_map as rdm_map
 from repcompare.functional.rdms import compare_rdms as compare_rdms
 from repcompare.functional.rdms import rsa as rsa
 from repcompare.functional.rsa_inference import rsa_inference as rsa_inference
@@ -49,6 +52,7 @@ from repcompare.labels.scores import concat_scores as concat_scores
 from repcompare.labels.spikes import bin_spikes as bin_spikes
 from repcompare.labels.store import open as open
 from repcompare.labels.store import save as save
+from repcompare.labels.targets import label_target as label_target
 from repcompare.measures.encoding.delays import canonical_hrf as canonical_hrf
 from repcompare.searchlight import neighbourhoods as neighbourhoods
 from repcompare.searchlight import searchlight as searchlight

@@ -199,10 +199,9 @@ def _name(path: str) -> str:
 
 def _study_options(flags: dict[str, Any]) -> dict[str, Any]:
     named = "stimuli nan groups ceiling confidence permutations calibrated best direction seed checkpoint resume"
-    folds = flags["folds"]
     return {
         **{name: flags[name] for name in named.split()},
-        "folds": int(folds) if folds.isdigit() else folds,
+        "folds": _folds(flags["folds"]),
         "n_jobs": flags["jobs"],
         "memory": _bytes(flags["memory"]),
         "progress": _progress(flags),
@@ -211,6 +210,14 @@ def _study_options(flags: dict[str, Any]) -> dict[str, Any]:
 
 def _progress(flags: dict[str, Any]) -> bool | None:
     return False if flags["quiet"] or flags["no_progress"] else None
+
+
+def _folds(text: str) -> int | str:
+    if text.isdigit():
+        return int(text)
+    if text != "loo":
+        raise OptionError(f"--folds {text!r}: expected a number of folds, such as 5, or loo")
+    return text
 
 
 def _bytes(size: str | None) -> int | None:
@@ -236,7 +243,8 @@ def _outputs(flags: dict[str, Any]) -> dict[str, str]:
         raise OptionError(f"two outputs have one path: {', '.join(outputs.values())}")
     for kind, path in outputs.items():
         if Path(path).suffix != f".{kind}":
-            raise OptionError(f"{path}: the suffix says what is written; expected .{kind}")
+            other = {"nc": "--csv writes a table", "csv": "--out writes netCDF"}[kind]
+            raise OptionError(f"{path}: the suffix says what is written; expected .{kind}; {other}")
         if flags["no_overwrite"] and os.path.exists(path):
             raise OptionError(f"{path} exists; --no-overwrite refuses to replace it")
         folder = Path(os.path.realpath(path)).parent

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from repcompare.errors import OptionError, RepcompareError
+from repcompare.errors import OptionError, RepcompareError, suggest
 
 INVALID = 3
 NATIVE = ".nc"
+
+WRITTEN = """\b
+--to         suffix        keeps
+repcompare   .nc           everything (the native form)
+brainscore   .nc           an assembly; several parts become a folder of files
+safetensors  .safetensors  parts of the same stimuli, with their labels
+npz          .npz          parts of the same stimuli, with their labels
+csv          .csv, .tsv    one part: values, and labels of rows
+"""
 
 format_option = click.option(
     "--format", "format_name", metavar="NAME", help="Format of the file, where it is not found."
@@ -48,41 +59,95 @@ def inspect(file: str, format_name: str | None, options: tuple[str, ...], as_jso
     return 0
 
 
-@click.command()
+@click.command(epilog=WRITTEN)
 @click.argument("source", metavar="IN")
-@click.argument("target", metavar="OUT", type=click.Path(dir_okay=False))
-@format_option
+@click.argument("target", metavar="OUT", type=click.Path())
+@click.option("--to", "--format", "to", metavar="NAME", help="Format of OUT.  [default: by its suffix]")
+@click.option("--from", "origin", metavar="NAME", help="Format of IN, where it is not found.")
 @reader_options
 @click.option("--no-overwrite", is_flag=True, help="Refuse to replace OUT.")
-def convert(source: str, target: str, format_name: str | None, options: tuple[str, ...], no_overwrite: bool) -> int:
-    """Read IN, whatever its format, and write it as OUT: native netCDF (.nc), or safetensors.
-
-    Values are written part by part; OUT appears when it is complete.
-    """
+def convert(
+    source: str, target: str, to: str | None, origin: str | None, options: tuple[str, ...], no_overwrite: bool
+) -> int:
+    """Read IN, whatever its format, and write it as OUT, which appears when it is complete; IN::part converts one part."""
     from repcompare.labels.store import write_together
 
-    write = _writer(target)
+    chosen = _output(target, to)
     if no_overwrite and os.path.exists(target):
         raise OptionError(f"{target} exists; --no-overwrite refuses to replace it")
-    found = read_file(source, options, format_name)
-    write_together({target: write(found)})
+    found = read_file(source, options, origin)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", UserWarning)
+        if _becomes_folder(chosen, found):
+            _write_folder(found, target)
+        else:
+            write_together({target: _writer(chosen, target)(found)})
+    for line in dict.fromkeys(str(w.message) for w in said):
+        click.echo(f"warning: {line}", err=True)
     click.echo(f"wrote {target}", err=True)
     return 0
 
 
-def _writer(target: str) -> Callable[[Any], Callable[[Path], None]]:
-    """Return the function that makes the writer of an object: the suffix says what is written."""
+def _output(target: str, to: str | None) -> str:
+    """Return the name of the format in which OUT is written."""
+    from repcompare.labels.formats import registered
+
+    suffixes = {"repcompare": (NATIVE,)} | {n: f.suffixes for n, f in registered().items() if f.write is not None}
+    if to is not None and to not in suffixes:
+        hint = "; --to is the format of OUT, --from that of IN" if to in registered() else ""
+        raise OptionError(f"--to {to}: no format that is written{suggest(to, suffixes)}{hint}")
+    suffix = Path(target).suffix.lower()
+    if to is not None and (suffix in suffixes[to] or not any(suffix in known for known in suffixes.values())):
+        return to
+    if to is not None:
+        raise OptionError(
+            f"{target}: --to {to} writes {' or '.join(suffixes[to])}; the suffix would say something else"
+        )
+    by_suffix = {s: name for name, known in reversed(suffixes.items()) for s in known} | {NATIVE: "repcompare"}
+    if suffix not in by_suffix:
+        raise OptionError(
+            f"{target}: the suffix says what is written; expected one of {', '.join(sorted(by_suffix))}, or name the "
+            f"format with --to ({', '.join(suffixes)})"
+        )
+    return by_suffix[suffix]
+
+
+def _writer(name: str, target: str) -> Callable[[Any], Callable[[Path], None]]:
+    """Return the function that makes the writer of an object."""
     from repcompare.labels.formats import registered
     from repcompare.labels.store import writer
 
-    suffix = Path(target).suffix.lower()
-    if suffix == NATIVE:
+    if name == "repcompare":
         return writer
-    others = {s: f.write for f in registered().values() if f.write is not None for s in f.suffixes if s != NATIVE}
-    if suffix not in others:
-        raise OptionError(f"{target}: the suffix says what is written; expected one of {', '.join([NATIVE, *others])}")
-    write: Any = others[suffix]
+    if os.path.isdir(target):
+        raise OptionError(f"{target} is a folder; expected the name of a file")
+    write: Any = registered()[name].write
     return lambda obj: lambda path: write(obj, path)
+
+
+def _becomes_folder(name: str, found: Any) -> bool:
+    """Say whether the format has a file per part: assemblies of Brain-Score hold one."""
+    from repcompare.labels.parts import parts_of
+
+    return name == "brainscore" and hasattr(found, "children") and list(parts_of(found)) != ["data"]
+
+
+def _write_folder(found: Any, target: str) -> None:
+    """Write a file per part into a new folder, which appears when it is complete."""
+    from repcompare.labels.formats import registered
+
+    if os.path.exists(target) or Path(target).suffix == NATIVE:
+        raise OptionError(
+            f"{target}: several parts become a folder with a file each; name one that does not exist, without {NATIVE}, "
+            "or convert one part as IN::part"
+        )
+    parent = os.path.dirname(os.path.realpath(target))
+    if not os.path.isdir(parent):
+        raise OptionError(f"{target}: folder {parent} does not exist; make it first")
+    write: Any = registered()["brainscore"].write
+    with tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=parent) as folder:
+        write(found, os.path.join(folder, "parts"))
+        os.replace(os.path.join(folder, "parts"), target)
 
 
 @click.command()

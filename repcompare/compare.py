@@ -26,7 +26,8 @@ def compare(
     folds: Any = 5,
     groups: str | None = None,
     gap: int | str = "auto",
-    ceiling: str | None = None,
+    force: Any = (),
+    ceiling: Any = None,
     n_splits: int = 20,
     confidence: float | None = None,
     permutations: int = 0,
@@ -37,7 +38,7 @@ def compare(
     unit_scores: bool = False,
     seed: int = 0,
     n_jobs: int = 1,
-    memory: int | None = None,
+    memory: int | str | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = True,
     hash_inputs: bool = True,
@@ -48,7 +49,10 @@ def compare(
     Parameters
     ----------
     source, target : representation, path, mapping of name to them, or xarray.DataTree
-        Two systems' responses to the same stimuli; matched by the names of the stimuli, never by row order.
+        Two systems' responses to the same stimuli; matched by the names of the stimuli, never by row order.  Decoders
+        (``lda``, ``ridge_classifier``, ``nearest_centroid``, ``logistic``, ``svm``) take labels of the stimuli as target, as
+        :func:`label_target` makes them: their folds keep the proportions of the classes, and permutations exchange labels;
+        ``score_chance`` stands beside the score.
     measures : str, Measure, iterable of them, or mapping of label to them
         Names as :func:`measures` lists them, or measures with options (``repcompare.measures.cka.cka(kernel="rbf")``).
     by : str or (str, str), optional
@@ -58,26 +62,35 @@ def compare(
     nan : {"raise", "drop_units", "drop_stimuli", "pairwise"}
         What to do about missing values; ``"pairwise"`` where the measure has a form for them.
     folds : int, "loo", splitter or list of (train, test)
-        Folds over stimuli of the fitted measures.  Where trials or a continuous recording have a label ``run`` and
-        ``groups`` is not given, a number leaves out one run at a time.
+        Folds over stimuli of the fitted measures.  Lists number the rows of the parts, which need one order (of trials: the
+        stimuli, sorted by name); splitters cut the stimuli sorted by name, recordings in time.  Where trials or a
+        continuous recording have a label ``run`` and ``groups`` is not given, a number leaves out one run at a time.
     groups : str, optional
-        Label of the rows that folds keep together, such as ``"stimulus_category"``; intervals leave them out together too.
+        Label of the rows that folds keep together, such as ``"stimulus_category"``; intervals leave them out together too,
+        and permutations of encoders exchange them whole with others of their size (refused where fewer than 5 have one).
     gap : int or "auto"
         Rows of a continuous recording left out on either side of a test block.  ``"auto"`` is the first lag at which the
         mean autocorrelation of a target falls below 0.05 (the longest of all targets), for fMRI at least 16 s.
-    ceiling : {None, "split_half"}
-        Noise ceiling from the repeats of the target, averaged over ``n_splits`` random halvings.
+    force : {"repeats", "time_shuffle", "leave_one_out"}, or several
+        Guards of the folds to override by name, which ``attrs["forced"]`` records: groups on both sides of a split, shuffled
+        rows of a recording, labels left out one row at a time.
+    ceiling : {None, "split_half"}, number, array-like of shape (n_targets,), or mapping of target to number
+        Noise ceiling from the repeats of the target, averaged over ``n_splits`` random halvings; or one that is known (of
+        all targets, or of each), in the unit of the scores, which ``attrs["ceiling"]`` then calls "given".
     n_splits : int
         Halvings of the repeats behind the ceiling, and of the stimuli behind ``best`` for measures without fit.
     confidence : float, optional
         Coverage of intervals over stimuli, such as 0.95; of a recording over at least 10 blocks (``groups``, or its label
-        ``run`` or ``session``).
+        ``run`` or ``session``).  Of encoders from their held-out predictions, over stimuli or stretches of the test sets.
     permutations : int
-        Permutations of the stimuli behind the p-values.
-    null : {"auto", "blocks", "phase", "shift"}
+        Permutations of the stimuli behind the p-values, the same for all sources, targets and units.  Encoders are fitted
+        once: their held-out predictions are compared with permuted data, by the mean of r over folds, against a null that
+        is widened by what folds owe to each other (:func:`repcompare.statistics.held_out_tests.null_width`).
+    null : {"auto", "blocks", "phase", "shift", "refit"}
         What is permuted in a recording, whose rows are not exchangeable: whole runs, sessions or ``groups`` (20 of one
         length, with breaks between them), the Fourier phases of the target (the same for all its units), or circular
-        shifts (1000 rows); ``"auto"`` takes the first that the data allow.
+        shifts (1000 rows); ``"auto"`` takes the first that the data allow.  ``"refit"`` is ``"auto"`` with encoders fitted
+        again under every permutation, as they also are where held-out predictions do not do (the result says so).
     calibrated : bool
         Also give ``score_calibrated``: the score above the 95 % point of its permutations, as a share of the best possible;
         and ``score_calibrated_best``, above that of the best source under each permutation: the one for a chosen layer.
@@ -88,13 +101,13 @@ def compare(
         ``"both"`` also gives ``score_reverse``, the source predicted from the target on the same folds, and
         ``score_mean``; for symmetric measures both equal the score.
     unit_scores : bool
-        Keep scores of single target units, where a measure has them.
+        Keep scores of single target units, where a measure has them; with ``permutations`` also their p-values.
     seed : int
         Of folds, halvings and permutations.
     n_jobs : int
         Threads; -1 takes every core.  Results do not depend on it.
-    memory : int, optional
-        Bytes that the run may need: parts are prepared and compared tile by tile to stay below.
+    memory : int or str, optional
+        Bytes that the run may need, or text such as ``"4GB"``: parts are prepared and compared tile by tile to stay below.
     checkpoint : path, optional
         Folder in which finished tiles are kept.  A tile is found again by the content of its parts, the measures, stimuli,
         folds and seed, never by names or dates.
@@ -110,8 +123,10 @@ def compare(
     xarray.Dataset
         ``score (source, target, measure)`` in the unit and range of each measure, and beside it ``score_ceiling``,
         ``score_normalised``, ``score_low``, ``score_high``, ``score_floor`` (mean under permuted stimuli),
-        ``score_pvalue``, ``score_pvalue_corrected``, ``score_reverse``, ``score_fold``, counts, and ``reason`` where a cell
-        has no score.
+        ``score_pvalue``, ``score_pvalue_corrected`` (against the best of all sources and targets), ``score_pvalue_fdr``
+        (Benjamini & Hochberg), ``score_reverse``, ``score_fold``, counts, and ``reason`` where a cell has no score.  With
+        ``unit_scores`` also ``score_unit (source, measure, target_unit)`` and, of encoders, ``score_unit_pvalue``,
+        ``score_unit_pvalue_corrected`` (against the best of all units, sources and targets) and ``score_unit_pvalue_fdr``.
 
     Raises
     ------
@@ -126,8 +141,8 @@ def compare(
 
     References
     ----------
-    Varma & Simon 2006 (nested choice); Nichols & Holmes 2002 (maximum); Prichard & Theiler 1994 (phases); Thobani 2025 (both
-    directions).
+    Varma & Simon 2006 (nested choice); Nichols & Holmes 2002 (maximum); Prichard & Theiler 1994 (phases); Efron & Stein 1981
+    (jackknife); Thobani 2025 (both directions).
 
     Examples
     --------
@@ -146,6 +161,7 @@ def compare(
         folds=folds,
         groups=groups,
         gap=gap,
+        force=force,
         ceiling=ceiling,
         n_splits=n_splits,
         confidence=confidence,

@@ -5,8 +5,10 @@ A message says three things: what was found (file, field, value, stimulus), what
 
 from __future__ import annotations
 
-import difflib
+import math
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from numbers import Real
 
 
 class RepcompareError(Exception):
@@ -71,6 +73,8 @@ def suggest(name: object, known: Iterable[object]) -> str:
     >>> suggest("zzz", ["cka", "rsa"])
     '; known: cka, rsa'
     """
+    import difflib  # here, because every import of the package comes by
+
     names = [str(k) for k in known]
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(names)}"
@@ -101,3 +105,34 @@ def choose(value: object, allowed: Iterable[object], option: str) -> None:
     allowed = list(allowed)
     if not any(value is a or value == a for a in allowed):
         raise OptionError(f"{option}={value!r} is not an option{suggest(value, allowed)}")
+
+
+BYTES = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "B": 1.0}
+
+
+def n_bytes(size: object) -> int:
+    """Return the number of bytes that an option ``memory=`` gives.
+
+    Raises
+    ------
+    OptionError
+        For anything but a number > 0, or text such as "4GB".
+
+    Examples
+    --------
+    >>> n_bytes("1.5 GB"), n_bytes(10**9)
+    (1500000000, 1000000000)
+    """
+    found = math.nan
+    if isinstance(size, str):
+        for unit, factor in BYTES.items():
+            number = size.strip().upper().removesuffix(unit)
+            if number != size.strip().upper():
+                with suppress(ValueError):
+                    found = float(number) * factor
+                break
+    elif not isinstance(size, bool) and isinstance(size, Real):
+        found = float(size)
+    if not (math.isfinite(found) and found >= 1):
+        raise OptionError(f"memory={size!r}; expected a number of bytes, or text such as '500MB' or '4GB'")
+    return int(found)

@@ -27,11 +27,6 @@ RSA_ONLY = {"distance": "correlation", "method": "rho_a", "partition": None, "no
 DECODING_ONLY = {"decode": "lda", "folds": 5, "groups": None, "scoring": "balanced_accuracy", "alpha": None,
                  "shrinkage": None, "C": None, "force": (), "min_units": 10}  # fmt: skip
 
-RSA_ONLY = {"distance": "correlation", "method": "rho_a", "partition": None, "noise": None, "min_fraction": 1.0,
-            "keep_rdms": None}  # fmt: skip
-DECODING_ONLY = {"decode": "lda", "folds": 5, "groups": None, "scoring": "balanced_accuracy", "alpha": None,
-                 "shrinkage": None, "C": None, "force": (), "min_units": 10}  # fmt: skip
-
 
 def searchlight(
     volume: Any,

@@ -1,6 +1,7 @@
 """Damage a small genuine file of every format many times: success or one clear error, within 5 s and 500 MB.
 
-``python -m tests.fuzz --count 2000`` is the long run (nightly); the tests run a short one.  Every mutated file is read in a
+``python -m tests.fuzz --count 2000`` is the long run (nightly); the tests run a short one.  In a folder each file has its
+turn: bytes changed, emptied, removed, renamed, swapped with another.  Every mutated file is read in a
 child process, which can be stopped; what is worse than a clear error is printed, with the seed that makes it again.
 """
 
@@ -21,58 +22,11 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.fuzz_files import genuine, known
+
 SECONDS, MEGABYTES = 5.0, 500
 SPAN = 8  # bytes that one mutation may overwrite
-
-
-def genuine(folder: Path) -> dict[str, tuple[Path, dict]]:
-    """Write one small file of every format; the values are the path and the options to read it with."""
-    from tests.data_adapters import test_malformed
-    from tests.data_adapters.recordings.files import EVERY
-
-    found = {}
-    for kind in ("npy", "npz", "h5", "nwb"):
-        path, options = test_malformed.make(folder, kind)
-        found[kind] = (path, options)
-    for name, (write, options) in EVERY.items():
-        place = folder / f"kind_{name}"
-        place.mkdir()
-        found[name] = (write(place), options)
-    return found | _maps(folder) | _networks(folder)
-
-
-def _maps(folder: Path) -> dict[str, tuple[Path, dict]]:
-    """Files of fMRI, where their library is installed."""
-    try:
-        from tests.data_adapters.fmri import test_malformed_fmri as maps
-    except BaseException:  # the module skips itself without nibabel
-        return {}
-    found = {}
-    for kind in ("nii", "nii.gz", "mgz", "gii", "dtseries.nii"):
-        place = folder / f"map_{kind}"
-        place.mkdir()
-        found[kind] = maps.make(place, kind)
-    return found
-
-
-def _networks(folder: Path) -> dict[str, tuple[Path, dict]]:
-    """Files of activations."""
-    import repcompare as rc
-    from repcompare.labels.formats import registered
-    from tests.data_adapters.networks.torch_bytes import Tensor, save_legacy, save_zip
-
-    values = np.arange(12, dtype=np.float32).reshape(3, 4)
-    names = ["cat", "dog", "owl"]
-    save_zip({"fc": Tensor(values), "stimulus_id": names}, folder / "net.pt")
-    save_legacy({"fc": Tensor(values), "stimulus_id": names}, folder / "old.pth")
-    registered()["safetensors"].write({"a": rc.representation(values, stimulus=names)}, folder / "a.safetensors")
-    (folder / "table.csv").write_text("stimulus_id,u1,u2\ncat,1,2\ndog,3,4\n")
-    return {
-        "torch": (folder / "net.pt", {}),
-        "torch_legacy": (folder / "old.pth", {}),
-        "safetensors": (folder / "a.safetensors", {}),
-        "csv": (folder / "table.csv", {}),
-    }
+FINE = ("read", "refused")
 
 
 def mutated(data: bytes, rng: np.random.Generator) -> bytes:
@@ -96,18 +50,36 @@ def mutated(data: bytes, rng: np.random.Generator) -> bytes:
     return bytes(out)
 
 
-def damage(path: Path, bad: Path, rng: np.random.Generator) -> None:
-    """Write a damaged copy of a file, or of a folder with one of its files damaged."""
-    if path.is_file():
-        bad.write_bytes(mutated(path.read_bytes(), rng))
-        return
-    shutil.copytree(path, bad)
+def damage(root: Path, bad: Path, seed: int) -> str:
+    """Make a damaged copy of a file, or of a folder with one of its files damaged; in words, what was done."""
+    rng = np.random.default_rng(seed)
+    if root.is_file():
+        bad.write_bytes(mutated(root.read_bytes(), rng))
+        return "bytes"
+    shutil.copytree(root, bad)
     files = sorted(f for f in bad.rglob("*") if f.is_file())
-    victim = files[int(rng.integers(len(files)))]
-    if rng.random() < 0.05:
-        victim.unlink()
-    else:
+    victim = files[seed % len(files)]  # every file gets as many
+    other = files[int(rng.integers(len(files)))]
+    what = str(rng.choice(["bytes", "remove", "empty", "rename", "swap"], p=[0.8, 0.05, 0.05, 0.05, 0.05]))
+    if what == "bytes" and victim.stat().st_size:
         victim.write_bytes(mutated(victim.read_bytes(), rng))
+    elif what == "remove":
+        victim.unlink()
+    elif what == "rename":
+        at = int(rng.integers(len(victim.name)))
+        victim.rename(victim.with_name(victim.name[:at] + "7" + victim.name[at + int(rng.integers(2)) :]))
+    elif what == "swap":
+        mine, theirs = victim.read_bytes(), other.read_bytes()
+        victim.write_bytes(theirs)
+        other.write_bytes(mine)
+    else:
+        victim.write_bytes(b"")
+    return f"{what} {victim.relative_to(bad)}"
+
+
+def n_files(root: Path) -> int:
+    """Return the number of files of a sample."""
+    return 1 if root.is_file() else sum(f.is_file() for f in root.rglob("*"))
 
 
 def outcome(path: Path, options: dict) -> str:
@@ -135,17 +107,20 @@ def outcome(path: Path, options: dict) -> str:
 def trials(name: str, seeds: list[int]) -> Iterator[tuple[int, str]]:
     """Read damaged files of one format; the outcome of each seed."""
     with tempfile.TemporaryDirectory() as folder:
-        path, options = genuine(Path(folder))[name]
-        assert outcome(path, options) == "read", f"{name}: the undamaged file is not read: {outcome(path, options)}"
+        sample = genuine(Path(folder), {name})[name]
+        first = outcome(sample.at(sample.root), sample.options)
+        assert first == "read", f"{name}: the undamaged file is not read: {first}"
         for seed in seeds:
-            bad = path.with_name(f"bad{seed}{''.join(path.suffixes)}")
-            damage(path, bad, np.random.default_rng(seed))
+            place = Path(folder) / f"bad{seed}"
+            place.mkdir()
+            bad = place / sample.root.name
+            what = damage(sample.root, bad, seed)
             begin = time.process_time()
-            result = outcome(bad, options)
+            result = outcome(sample.at(bad), sample.options)
             if time.process_time() - begin > SECONDS:
                 result = f"{time.process_time() - begin:.1f} s"
-            shutil.rmtree(bad) if bad.is_dir() else bad.unlink(missing_ok=True)
-            yield seed, result
+            shutil.rmtree(place)
+            yield seed, result if result in FINE else f"{what}: {result}"
 
 
 def _child(name: str, seeds: list[int], outcomes) -> None:
@@ -188,8 +163,8 @@ def fuzz(name: str, count: int, first: int = 0) -> tuple[Counter, dict[int, str]
             if seed is None:
                 break
             todo.remove(seed)
-            counts[result if result in ("read", "refused") else "worse"] += 1
-            if result not in ("read", "refused"):
+            counts[result if result in FINE else "worse"] += 1
+            if result not in FINE:
                 bad[seed] = result
                 if result.startswith("hung"):
                     break
@@ -200,17 +175,17 @@ def fuzz(name: str, count: int, first: int = 0) -> tuple[Counter, dict[int, str]
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=200, help="damaged files per format")
+    parser.add_argument("--count", type=int, default=200, help="damaged copies per file; folders have several")
     parser.add_argument("--first", type=int, default=0, help="first seed")
     parser.add_argument("--only", nargs="*", help="formats; default all")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        known = list(genuine(Path(folder)))
     worse = 0
-    for name in options.only or known:
+    for name in options.only or known():
         begin = time.perf_counter()
-        counts, bad = fuzz(name, options.count, options.first)
-        print(f"{name:12} {dict(counts)} {time.perf_counter() - begin:.0f} s", flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            n = n_files(genuine(Path(folder), {name})[name].root)
+        counts, bad = fuzz(name, options.count * n, options.first)
+        print(f"{name:20} {n:3} files {dict(counts)} {time.perf_counter() - begin:.0f} s", flush=True)
         for seed, what in bad.items():
             print(f"    seed {seed}: {what}", flush=True)
         worse += len(bad)

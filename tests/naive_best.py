@@ -26,6 +26,29 @@ def nested(sources, y, tests, score):
     return chosen, reported
 
 
+def inner_in_time(x, y, splits, score):
+    """The score of one source inside the training rows of each fold of a recording, whose folds leave a gap.
+
+    ``score(x, y, train, test, rows)`` knows the features of ``rows`` only.
+    """
+    inside = []
+    for f, (rows, _) in enumerate(splits):
+        found = []
+        for g, (train, test) in enumerate(splits):
+            train, test = [i for i in train if i in set(rows)], [i for i in test if i in set(rows)]
+            if g != f and len(test) >= 3:
+                found.append(score(x, y, train, test, rows))
+        inside.append(np.mean(found))
+    return inside
+
+
+def nested_in_time(sources, y, splits, score):
+    """The nested choice of a source for a recording; return the choices and the scores they report."""
+    chosen = np.argmax([inner_in_time(x, y, splits, score) for x in sources], axis=0)
+    every = np.arange(len(y))
+    return chosen, [score(sources[k], y, train, test, every) for k, (train, test) in zip(chosen, splits, strict=True)]
+
+
 def halved(sources, y, pairs, score, best=np.argmax):
     """Choose on one half of the rows, report on the other, both ways."""
     chosen, reported = [], []

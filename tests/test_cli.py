@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 import repcompare as rc
 from repcompare.measures.registry import BUILT_IN
@@ -246,17 +247,53 @@ def test_convert_writes_native_files_and_safetensors(folder, tmp_path):
     assert part.returncode == 0 and part.stdout == "" and "wrote" in part.stderr
     assert rc.read(tmp_path / "one.nc").sizes["unit"] == 8
     np.save(tmp_path / "x.npy", np.eye(3))
-    done = run(tmp_path, "convert", "x.npy", "x.nc", "--format", "npy", "--option", "stimuli=a,b,c")
+    done = run(tmp_path, "convert", "x.npy", "x.nc", "--from", "npy", "--option", "stimuli=a,b,c")
     assert done.returncode == 0 and rc.read(tmp_path / "x.nc")["stimulus"].values.tolist() == ["a", "b", "c"]
+
+
+def test_convert_writes_the_format_that_is_named(folder, tmp_path):
+    whole, one, npz, table = (str(tmp_path / n) for n in ("assemblies", "one.nc", "out.npz", "one.tsv"))
+    source = rc.read(folder / "layers.npz")
+    for arguments in (
+        ("layers.npz", whole, "--to", "brainscore"),
+        ("layers.npz::layer0", one, "--format", "brainscore"),
+        ("layers.npz", npz),
+        ("layers.npz::layer0", table),
+    ):
+        done = run(folder, "convert", *arguments)
+        assert done.returncode == 0, done.stderr
+    assert "tables keep no labels of units: unit_layer left out" in done.stderr
+    assert sorted(os.listdir(whole)) == ["assy_assembly_layer0.nc", "assy_assembly_layer1.nc"]
+    for file in (os.path.join(whole, "assy_assembly_layer0.nc"), one):
+        with xr.open_dataset(file) as assembly:
+            assert assembly["data"].dims == ("presentation", "neuroid")
+        assert rc.read(file).attrs["source"].endswith("(brainscore)")
+    expected = source["layer0"].to_dataset()
+    for found in (rc.read(one), rc.read(npz)["layer0"].to_dataset(), rc.read(table)):
+        np.testing.assert_array_equal(found["response"].values, expected["response"].values)
+        assert found["unit_id"].values.tolist() == expected["unit_id"].values.tolist()
+        assert found["stimulus"].values.tolist() == expected["stimulus"].values.tolist()
+    assert set(rc.read(npz).children) == {"layer0", "layer1"}
+    assert not [n for n in os.listdir(tmp_path) if n.endswith(".part")]
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("layers.npz", "out.txt"), 2, "expected one of .nc, .safetensors"),
+        (
+            ("layers.npz", "out.txt"),
+            2,
+            "expected one of .csv, .nc, .npz, .safetensors, .tsv, or name the format with --to",
+        ),
+        (("layers.npz", "out.nc", "--to", "npy"), 2, "--to is the format of OUT, --from that of IN"),
+        (("layers.npz", "out.nc", "--to", "brainscor"), 2, "did you mean 'brainscore'"),
+        (("layers.npz", "out.nc", "--to", "csv"), 2, "--to csv writes .csv or .tsv"),
+        (("layers.npz", "out.csv"), 3, "found 2 parts"),
+        (("layers.npz", "out.nc", "--to", "brainscore"), 2, "several parts become a folder"),
+        (("layers.npz", "nowhere/out", "--to", "brainscore"), 2, "make it first"),
         (("layers.npz", "brain.nc", "--no-overwrite"), 2, "refuses to replace"),
         (("text.nc", "out.nc"), 3, "no format recognises"),
-        (("layers.npz", "out.nc", "--format", "npzz"), 2, "did you mean 'npz'"),
+        (("layers.npz", "out.nc", "--from", "npzz"), 2, "did you mean 'npz'"),
         (("layers.npz", "out.nc", "--option", "memory"), 2, "expected KEY=VALUE"),
         (("layers.npz", "nowhere/out.nc"), 3, "does not exist"),
     ],
@@ -290,3 +327,22 @@ def test_inspect_says_when_a_format_is_read_whole(folder):
     assert "sequential" in run(folder, "inspect", "layers.npz").stdout
     assert "sequential" not in run(folder, "inspect", "brain.nc").stdout
     assert json.loads(run(folder, "inspect", "layers.npz", "--json").stdout)["access"] == "sequential"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (
+            ("compare", "layers.npz", "brain.nc", "-m", "ridge", "--folds", "five"),
+            2,
+            "--folds 'five': expected a number",
+        ),
+        (("compare", "layers.npz", "brain.nc", "-m", "ridge", "--folds", "-3"), 2, "such as 5, or loo"),
+        (("compare", "layers.npz", "brain.nc", "-m", "cka", "--out", "x.csv"), 2, "expected .nc; --csv writes a table"),
+        (("inspect", "brain.nc::V1"), 3, "brain.nc: holds one representation, without parts; leave out ::V1"),
+        (("inspect", "."), 3, "no format recognises this folder; tried"),
+    ],
+)
+def test_what_is_asked_for_wrongly_is_said_with_the_way_out(folder, arguments, code, message):
+    done = run(folder, *arguments)
+    assert done.returncode == code and message in done.stderr

@@ -94,7 +94,9 @@ def test_runs_are_left_out_one_at_a_time():
     assert found.exchange == "labels within groups"
     assert found.folds.forced == ("repeats",)
     itself = ds.assign_coords(stimulus_id=("presentation", ds.stimulus_category.values)).drop_vars("repeat")
-    assert any(note.startswith("labels_are_stimuli") for note in rc.decode(itself, "stimulus_category").notes)
+    assert not rc.decode(itself, "stimulus_category").notes  # a stimulus has repeats in other runs: that is the design
+    loose = rc.decode(itself.drop_vars("run"), "stimulus_category")
+    assert [note.partition(":")[0] for note in loose.notes] == ["labels_are_stimuli"]
 
 
 def test_groups_win_over_folds():
@@ -139,6 +141,38 @@ def test_null_scores_are_at_chance_for_unequal_classes_and_unequal_runs(model, o
             rc.decode(x, y, model=model, groups=runs, folds="loo", permutations=20, seed=seed, **options).null_scores
         )
     assert abs(np.mean(null) - 0.5) < 0.02
+
+
+@pytest.mark.parametrize(("model", "options"), MODELS[1:], ids=str)
+def test_noise_scores_as_its_permutations_do_where_proportions_differ_between_runs(model, options):
+    """A class is rarer in training just where it is tested most: a property of the split, which the null has too."""
+    runs = np.repeat(np.arange(4), 10)
+    y = np.concatenate([np.arange(10) < n for n in (2, 8, 2, 8)]).astype(int)
+    scores, null, significant = [], [], []
+    for seed in range(100):
+        x = np.random.default_rng(seed).normal(size=(40, 15))
+        found = rc.decode(x, y, model=model, groups=runs, folds="loo", permutations=19, seed=seed, **options)
+        scores.append(found.score)
+        null.append(found.null_scores.mean())
+        significant.append(found.pvalue <= 0.05)
+    assert np.mean(scores) < 0.47
+    assert abs(np.mean(scores) - np.mean(null)) < 0.02
+    assert np.mean(significant) <= 0.1
+    assert any(note.startswith("unequal_proportions: ") and "score 0.440, not 0.500" in note for note in found.notes)
+    even = rc.decode(x, np.tile(np.arange(10) < 3, 4), model=model, groups=runs, folds="loo", **options)
+    assert not any(note.startswith("unequal_proportions") for note in even.notes)
+
+
+def test_threads_change_nothing():
+    x, y = data(n=45, p=50, signal=0.4)
+    for options in ({}, {"model": "svm"}, {"alpha": 0.1}):
+        one, three = (rc.decode(x, y, permutations=30, n_jobs=jobs, **options) for jobs in (1, 3))
+        np.testing.assert_array_equal(one.null_scores, three.null_scores)
+        np.testing.assert_array_equal(one.confusion, three.confusion)
+        np.testing.assert_array_equal(one.fold_scores, three.fold_scores)
+    for wrong in (0, 1.5, True):
+        with pytest.raises(OptionError, match="n_jobs="):
+            rc.decode(x, y, n_jobs=wrong)
 
 
 def test_pvalues_of_noise_are_uniform_and_never_zero():
@@ -459,6 +493,10 @@ def test_which_layer_carries_which_label():
     assert scores.score.sel(source="early", target="stimulus_kind").item() < 0.75
     assert scores.score_pvalue.sel(source="late", target="stimulus_kind").item() == 0.01
     assert (scores.score_pvalue_corrected >= scores.score_pvalue).all()
+    assert scores.attrs["chance"] == 0.5
+    several = rc.decode_layers(parts, {"kind": "stimulus_kind", "four": np.arange(40) % 4}, alpha=0.1)
+    assert several.score_chance.sel(source="late").values.ravel().tolist() == [0.5, 0.25]
+    assert "chance" not in several.attrs
     one = rc.decode(parts["late"], "stimulus_kind", alpha=0.1, permutations=99)
     assert scores.score.sel(source="late", target="stimulus_kind").item() == one.score
     assert scores.score_fold.shape == (2, 2, 1, 5)

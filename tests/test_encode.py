@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import xarray as xr
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold
 
 import repcompare as rc
-from repcompare.errors import AlignmentError, MeasureError, OptionError
+from repcompare.errors import AlignmentError, MeasureError, OptionError, SchemaError
+from repcompare.measures.encoding.result import MODELS
+from repcompare.measures.encoding.ridge import predictions_at
+from repcompare.measures.registry import make
 from repcompare.statistics.folds import autocorrelation_gap, make_folds
 
 
@@ -122,8 +126,34 @@ def test_two_folds_choose_penalties_over_the_groups_inside(n_groups):
                 model = Ridge(alpha=alpha, solver="svd").fit(x[train[~test]], y[train[~test]])
                 errors[i] += ((model.predict(x[train[test]]) - y[train[test]]) ** 2).sum(axis=0)
         np.testing.assert_allclose(found.fold_alphas[f], np.logspace(-3, 6, 20)[errors.argmin(axis=0)])
-    with pytest.raises(MeasureError, match="2 folds leave no inner folds"):
-        rc.encode(x, y, folds=2)
+
+
+@pytest.mark.parametrize("form", ["rows", "recording"])
+def test_one_split_chooses_penalties_among_its_training_rows(form):
+    """Five parts of them: rows drawn at random, or blocks of a recording, with the gap."""
+    x, y = linear(5, n=70)
+    train, test, gap = np.arange(50), np.arange(52, 70), 2 if form == "recording" else 0
+    sides = [recording(v) for v in (x, y)] if gap else (x, y)
+    found = rc.encode(*sides, folds=[(train, test)], **({"gap": gap} if gap else {}))
+    grid = np.logspace(-3, 6, 20)
+    order = np.argsort(np.random.default_rng(0).permutation(70))
+    parts = np.array_split(train, 5) if gap else [order[order < 50][i::5] for i in range(5)]
+    errors = np.zeros((20, 4))
+    for part in parts:
+        far = train[np.abs(train[:, None] - part).min(axis=1) > gap] if gap else np.setdiff1d(train, part)
+        for i, alpha in enumerate(grid):
+            model = Ridge(alpha=alpha, solver="svd").fit(x[far], y[far])
+            errors[i] += ((model.predict(x[part]) - y[part]) ** 2).sum(axis=0)
+    np.testing.assert_allclose(found.fold_alphas[0], grid[errors.argmin(axis=0)])
+    p = np.column_stack([Ridge(alpha=a, solver="svd").fit(x[train], y[train, u]).predict(x[test])
+                         for u, a in enumerate(found.fold_alphas[0])])  # fmt: skip
+    r = [np.corrcoef(p[:, u], y[test, u])[0, 1] for u in range(4)]
+    np.testing.assert_allclose(found.unit_scores, r, rtol=0, atol=1e-8)
+    assert found.folds.scheme == "given, 1 splits"
+    assert rc.encode(x, y, folds=2).fold_alphas.shape == (2, 4)
+    for model in ("banded_ridge", "kernel_ridge", "pls"):
+        more = {"selection": "shared", "n_components": 4} if model == "pls" else {}
+        assert rc.encode(x, y, folds=[(train, test)], model=model, **more).score > 0.5
 
 
 def test_guards_raise_and_are_overridden_by_name():
@@ -169,7 +199,7 @@ def test_weights_of_representations_know_their_units():
     a, b = (rc.representation(v, stimulus=names) for v in (x, y))
     found = rc.encode(a, b, weights=True)
     np.testing.assert_allclose(found.predict(a), found.predict(x), rtol=0, atol=1e-12)
-    with pytest.raises(AlignmentError, match="other than the 10 that were fitted"):
+    with pytest.raises(AlignmentError, match="without 6 of the 10 that were fitted"):
         found.predict(b)
 
 
@@ -218,14 +248,117 @@ def test_intervals():
     x, y = linear(12, noise=3.0)
     found = rc.encode(x, y, confidence=0.9)
     assert found.score_low < found.score < found.score_high
-    assert (found.unit_low < found.unit_high).all()
+    assert (found.unit_low < found.unit_scores).all()
+    assert (found.unit_scores < found.unit_high).all()
     wide = rc.encode(x, y, confidence=0.99)
     assert wide.score_low < found.score_low
     r2 = rc.encode(x, y, confidence=0.9, scoring="r2", folds="loo")
     assert r2.score_low < r2.score < r2.score_high
-    folds = rc.encode(x, y, model="pls", n_components=2, confidence=0.9)
+    assert not any(note.startswith("interval_over_folds") for note in r2.notes)
+    counts = np.random.default_rng(0).poisson(np.exp(0.3 * y / y.std()))
+    folds = rc.encode(x, counts, model="poisson", alphas=10.0, confidence=0.9)
     assert folds.score_low < folds.score < folds.score_high
-    assert any(note.startswith("interval_over_folds") for note in folds.notes)
+    assert folds.unit_low is None
+    assert any(note.startswith("interval_over_folds: its score is neither r nor R2") for note in folds.notes)
+    with pytest.raises(OptionError, match="interval='bootstrap' is for r and R2"):
+        rc.encode(x, counts, model="poisson", alphas=10.0, confidence=0.9, interval="bootstrap")
+    with pytest.raises(OptionError, match="did you mean 'jackknife'"):
+        rc.encode(x, y, confidence=0.9, interval="jacknife")
+    with pytest.raises(MeasureError, match="2 folds have a score; an interval over folds needs at least 3"):
+        rc.encode(x, counts, model="poisson", alphas=10.0, folds=2, confidence=0.9)
+
+
+def test_the_bootstrap_of_fixed_predictions_is_narrower_and_has_to_be_named():
+    x, y = linear(12, noise=3.0)
+    jackknife, bootstrap = (rc.encode(x, y, confidence=0.9, interval=kind) for kind in ("jackknife", "bootstrap"))
+    assert bootstrap.score_se < jackknife.score_se
+    assert bootstrap.score_low < bootstrap.score < bootstrap.score_high
+    again = rc.encode(x, y, confidence=0.9, interval="bootstrap", memory=10**8)
+    assert again.score_low == pytest.approx(bootstrap.score_low, rel=1e-8)
+
+
+CELLS = {
+    "ridge": {},
+    "r2": {"scoring": "r2"},
+    "median": {"summary": "median", "fisher_z": True},
+    "standardize": {"standardize": True, "alpha_scale": "trace"},
+    "leave-one-out": {"scoring": "r2", "alphas": [1.0, 10.0]},
+    "banded_ridge": {"n_iter": 4, "bands": [slice(0, 4), slice(4, None)]},
+    "kernel_ridge": {"kernel": "rbf"},
+    "pls": {"n_components": 2},
+    "linear": {"scoring": "r2", "summary": "median"},
+    "poisson": {"alphas": [10.0]},
+    "missing": {"alphas": [10.0]},
+}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_intervals_are_those_of_tables(name):
+    x, y = linear(12, noise=3.0)
+    y = np.random.default_rng(0).poisson(np.exp(0.3 * y / y.std())).astype(float) if name == "poisson" else y
+    if name == "missing":
+        y[3, 1] = np.nan
+    model = name if name in MODELS else "ridge"
+    sides = [rc.representation(v, stimulus=[f"s{i:02d}" for i in range(80)]) for v in (x, y)]
+    how = {"folds": "loo" if name == "leave-one-out" else 5, "nan": "pairwise" if name == "missing" else "raise"}
+    found = rc.encode(*sides, model=model, confidence=0.9, **how, **CELLS[name])
+    table = rc.compare(*sides, measures={"m": make(model, **CELLS[name])}, confidence=0.9, progress=False, **how)
+    assert found.score == pytest.approx(table.score.item(), rel=1e-9)
+    assert found.score_low == pytest.approx(table.score_low.item(), rel=1e-7)
+    assert found.score_high == pytest.approx(table.score_high.item(), rel=1e-7)
+    warned = [line.split(": ", 2)[-1] for line in table.attrs.get("warnings", []) if line.startswith("interval_over")]
+    noted = [note.split(": ", 1)[-1] for note in found.notes if note.startswith("interval_over_folds")]
+    assert noted == warned
+    assert bool(noted) == (name in ("poisson", "missing"))
+
+
+def test_left_out_predictions_are_those_of_fits_without_the_row():
+    x, y = linear(5, n=20, p=6)
+    folds = make_folds(20, "loo")
+    alphas = np.random.default_rng(0).choice([0.1, 3.0], size=(20, 4))
+    for (train, test), held in zip(folds.splits, predictions_at(x, y, folds, {"scoring": "r2"}, alphas), strict=True):
+        for u in range(4):
+            mean = y[train, u].mean()
+            fit = Ridge(alphas[test[0], u]).fit(x[train], y[train, u])
+            size = held.truth[0, u] / (y[test[0], u] - mean)  # of a unit
+            assert held.predicted[0, u] / size == pytest.approx(fit.predict(x[test])[0] - mean, rel=1e-8)
+            assert size > 0
+
+
+@pytest.mark.slow
+def test_coverage_of_intervals():
+    """95 % intervals over 60 stimuli; 200 of them have an se of .0154."""
+    rng = np.random.default_rng(2)
+    weights = 0.5 * rng.normal(size=(8, 6))
+
+    def draw():
+        x = rng.normal(size=(60, 8))
+        return x, x @ weights + 2 * rng.normal(size=(60, 6))
+
+    truth = np.mean([rc.encode(*draw(), alphas=20.0).score for _ in range(300)])
+    found = [rc.encode(*draw(), alphas=20.0, confidence=0.95) for _ in range(200)]
+    assert np.mean([f.score_low <= truth <= f.score_high for f in found]) >= 0.95 - 3 * 0.0154
+
+
+@pytest.mark.parametrize("model", ["delayed_ridge", "banded_ridge", "kernel_ridge", "pls", "linear", "best_unit"])
+def test_every_model_is_tested_by_its_predictions(model):
+    x, y = linear(14)
+    sides = [recording(np.vstack([v] * 5)) for v in (x, y)] if model == "delayed_ridge" else (x, y)
+    options = {"delays": [0, 1]} if model == "delayed_ridge" else {}
+    found = rc.encode(*sides, model=model, permutations=99, confidence=0.9, **options)
+    assert found.pvalue <= 0.05
+    assert (found.pvalues_corrected >= found.pvalues).all()
+    assert found.score_low < found.score < found.score_high
+
+
+def test_p_values_of_cross_validated_scores_are_not_too_small():
+    """60 rows, 5 folds: fixed predictions alone would err in .08 to .12; 250 tests have an se of .014."""
+    rng = np.random.default_rng(0)
+    small = []
+    for seed in range(250):
+        x, y = rng.standard_normal((60, 30)), rng.standard_normal((60, 4))
+        small.append(rc.encode(x, y, alphas=10.0, permutations=39, seed=seed).pvalue <= 0.05)
+    assert np.mean(small) <= 0.05 + 3 * 0.014
 
 
 @pytest.mark.parametrize(
@@ -234,9 +367,17 @@ def test_intervals():
         ({"direction": "backward"}, "direction='backward'"),
         ({"null": "shuffle"}, "null='shuffle'"),
         ({"permutations": -1}, "permutations=-1"),
+        ({"stimuli": "intersection"}, "no option 'stimuli'"),
         ({"permutations": 9, "folds": "loo", "scoring": "r2"}, "leave-one-out has one"),
-        ({"permutations": 9, "model": "pls", "n_components": 2}, "null='refit'"),
-        ({"weights": True, "model": "pls", "n_components": 2}, "model='ridge'"),
+        (
+            {
+                "permutations": 9,
+                "alphas": 1.0,
+                "folds": [(np.arange(40), np.arange(40, 80)), (np.arange(30), np.arange(30, 80))] * 2,
+            },
+            "take folds",
+        ),
+        ({"weights": "coef.npy"}, "give memory=, or weights=True"),
         ({"confidence": 95}, "confidence=95"),
         ({"gap": 2.5}, "gap=2.5"),
         ({"gap": 2}, "only a time series"),
@@ -251,7 +392,7 @@ def test_options_that_do_not_fit(options, message):
 def test_missing_values_and_inference():
     x, y = linear(13)
     y[0, 0] = np.nan
-    for more in ({"permutations": 9}, {"confidence": 0.9}, {"direction": "both"}):
+    for more in ({"permutations": 9}, {"confidence": 0.9, "interval": "bootstrap"}, {"direction": "both"}):
         with pytest.raises(OptionError, match="without missing values"):
             rc.encode(x, y, nan="pairwise", **more)
     assert np.isfinite(rc.encode(x, y, nan="pairwise", weights=True).coef).all()
@@ -324,3 +465,73 @@ def test_labels_of_bands_and_runs_go_by_name():
     assert banded.score > 0.9
     with pytest.raises(OptionError, match="bands='unit_region': the source has no such label"):
         rc.encode(source, target, model="banded_ridge", bands="unit_region")
+
+
+def test_several_parts_are_for_compare():
+    x, y = (rc.representation(v, stimulus=[f"s{i:02d}" for i in range(80)]) for v in linear())
+    for parts in ({"a": x, "b": x}, xr.DataTree.from_dict({"/a": x, "/b": x})):
+        with pytest.raises(SchemaError, match=r"x has 2 parts \('a', 'b'\).*compare\(.*unit_scores=True"):
+            rc.encode(parts, y)
+    with pytest.raises(AlignmentError, match=r"compare\(..., stimuli='intersection'\), or select them on every side"):
+        rc.encode(x, y.isel(stimulus=slice(3, None)))
+
+
+def test_delays_stay_within_runs_and_do_not_cross_missing_rows():
+    rng = np.random.default_rng(0)
+    x, y, run = rng.normal(size=(90, 2)), rng.normal(size=(90, 3)), np.repeat([0, 1, 2], 30)
+    labelled = [recording(v, runs=run) for v in (x, y)]
+    own = rc.encode(*labelled, delays=[1, 2], alphas=1.0, runs=run)
+    np.testing.assert_array_equal(rc.encode(*labelled, delays=[1, 2], alphas=1.0).unit_scores, own.unit_scores)
+    kept = np.delete(np.arange(90), [40, 41])
+    holes = [v.isel(time=kept) for v in labelled]
+    stretch = np.r_[np.zeros(30), np.ones(10), np.full(18, 2), np.full(30, 3)]
+    direct = [recording(v[kept], runs=run[kept]) for v in (x, y)]
+    expected = rc.encode(*direct, delays=[1, 2], alphas=1.0, runs=stretch)
+    nan = y.copy()
+    nan[[40, 41]] = np.nan
+    missing = rc.encode(labelled[0], recording(nan, runs=run), delays=[1, 2], alphas=1.0, nan="drop_stimuli")
+    np.testing.assert_allclose(missing.unit_scores, expected.unit_scores, rtol=0, atol=1e-12)
+    assert len(holes[0].time) == 88
+
+
+@pytest.mark.parametrize("p", [6, 120])
+def test_fractions_of_the_length_of_least_squares_weights(p):
+    """Against the definition: weights by explicit solutions at the penalties found."""
+    from repcompare.functional import alpha_of_fraction
+
+    rng = np.random.default_rng(15)
+    x = rng.normal(size=(60, p)) * np.geomspace(0.1, 10, p) + 5
+    y = x[:, :4] @ rng.normal(size=(4, 5)) + rng.normal(size=(60, 5)) * np.geomspace(0.01, 30, 5)
+    fractions = [0.01, 0.3, 0.9, 0.999, 1.0]
+    alphas = alpha_of_fraction(x, y, fractions)
+    assert alphas.shape == (5, 5)
+    a, b = x - x.mean(axis=0), y - y.mean(axis=0)
+    whole = np.linalg.norm(np.linalg.lstsq(a, b, rcond=None)[0], axis=0)
+    for i, fraction in enumerate(fractions[:-1]):
+        for u in range(5):
+            if p <= 60:
+                weights = np.linalg.solve(a.T @ a + alphas[i, u] * np.eye(p), a.T @ b[:, u])
+            else:
+                weights = a.T @ np.linalg.solve(a @ a.T + alphas[i, u] * np.eye(60), b[:, u])
+            assert np.linalg.norm(weights) / whole[u] == pytest.approx(fraction, rel=1e-7)
+    np.testing.assert_array_equal(alphas[-1], 0.0)
+    assert (np.diff(alphas, axis=0) < 0).all()
+    np.testing.assert_array_equal(alpha_of_fraction(x, y, 0.3), alphas[1])
+    named = rc.encode(x, y, alphas=alphas[1, :1], weights=True)
+    assert np.linalg.norm(named.coef[:, 0]) == pytest.approx(0.3 * whole[0], rel=1e-7)
+
+
+def test_fractions_that_are_none():
+    from repcompare.functional import alpha_of_fraction
+
+    x, y = linear(16, n=20, p=3)
+    for wrong in (0.0, 1.1, -0.5, np.nan, [], [[0.5]]):
+        with pytest.raises(OptionError, match="above 0 and at most 1"):
+            alpha_of_fraction(x, y, wrong)
+    y[:, 1] = 0.1
+    assert np.isnan(alpha_of_fraction(x, y, [0.5, 1.0])).tolist() == [[False, True, False, False]] * 2
+    with pytest.raises(MeasureError, match="no feature of x varies"):
+        alpha_of_fraction(np.ones((20, 3)), y, 0.5)
+    x[2, 1] = np.nan
+    with pytest.raises(MeasureError, match="x holds NaN"):
+        alpha_of_fraction(x, y, 0.5)

@@ -286,8 +286,21 @@ def test_recordings_with_a_gap():
     whole, found = rc.encode(*sides, gap=4), rc.encode(*sides, gap=4, memory=10**6)
     assert found.gap == 4
     np.testing.assert_allclose(found.unit_scores, whole.unit_scores, rtol=1e-9)
-    with pytest.raises(OptionError, match="gap='auto' is measured on the whole recording"):
-        rc.encode(*sides, memory=10**6)
+
+
+@pytest.mark.parametrize("memory", [10**7, 150_000])
+def test_a_gap_that_was_not_given_is_measured_in_blocks_of_units(memory):
+    rng = np.random.default_rng(3)
+    slow = np.array([np.convolve(v, np.ones(5) / 5, "valid") for v in rng.normal(size=(14, 164))]).T
+    run = np.repeat(np.arange(4), 40)
+    for coords in ({}, {"run": ("time", run)}):
+        sides = [
+            rc.representation(v, dims=("time", "unit"), time=np.arange(160.0)).assign_coords(coords)
+            for v in (slow[:, :6], slow[:, 6:])
+        ]
+        whole, found = rc.encode(*sides), rc.encode(*sides, memory=memory)
+        assert found.gap == whole.gap > 2
+        np.testing.assert_allclose(found.unit_scores, whole.unit_scores, rtol=1e-9)
 
 
 def test_chunked_hdf5_arrays_are_read_in_whole_chunks(tmp_path):
@@ -335,13 +348,12 @@ def test_values_that_are_not_finite_raise(bad, side):
     ("options", "message"),
     [
         ({"model": "pls"}, "model='pls' needs all rows"),
-        ({"nan": "pairwise"}, "nan='pairwise' needs all rows"),
-        ({"direction": "both"}, "direction='both' needs all rows"),
-        ({"permutations": 10}, "permutations=10 needs all rows"),
-        ({"confidence": 0.9}, "confidence=0.9 needs all rows"),
+        ({"nan": "pairwise"}, "nan='pairwise' fits units on different rows, .* or 'drop_stimuli'"),
+        ({"permutations": 10, "null": "refit"}, "null='refit' needs all rows .* one more pass"),
+        ({"weights": "coef.txt"}, "ends in .npy"),
         ({"refine": True}, "refine=True and select_by"),
         ({"select_by": "pearson"}, "refine=True and select_by"),
-        ({"delays": [1]}, "has no option 'delays'"),
+        ({"delays": [1]}, "delays= needs neighbouring rows and .*delay_features"),
         ({"alpha": 1.0}, "has no option 'alpha'; did you mean 'alphas'"),
         ({"alphas": [0.0]}, "all finite and > 0"),
         ({"memory": "4 gigs"}, "memory='4 gigs'; expected a number of bytes"),

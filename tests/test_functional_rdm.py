@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy.spatial.distance import pdist
 
 import repcompare as rc
-from repcompare.errors import MeasureError, OptionError, SchemaError
+from repcompare.errors import AlignmentError, MeasureError, OptionError, SchemaError
 from repcompare.labels.rdms import stimuli_of, to_pairs, validate_rdms
 from tests import naive_rsa_noise as naive
 
@@ -168,6 +169,94 @@ def test_patterns_without_variance_are_dropped_on_request():
     assert "dog" not in found.stimulus_a.values
     np.testing.assert_allclose(found.dissimilarity, rc.rdm(np.delete(x, 2, axis=0)), atol=1e-12)
     np.testing.assert_allclose(rc.rdm(x, nan="drop_stimuli"), found.dissimilarity)
+
+
+def test_several_representations_give_one_set():
+    rng = np.random.default_rng(0)
+    first = rc.representation(rng.normal(size=(K, P)), stimulus=NAMES)
+    second = rc.representation(rng.normal(size=(K, 9)), stimulus=NAMES[::-1])
+    ds = rc.rdm({"s1": {"v1": first, "it": second}, "s2": first}, distance="cosine")
+    validate_rdms(ds)
+    assert ds["rdm"].values.tolist() == ["s1/v1", "s1/it", "s2"] and stimuli_of(ds).tolist() == NAMES
+    assert ds.attrs["distance"] == "cosine" and "warnings" not in ds.attrs
+    for name, part in (("s1/v1", first), ("s1/it", second)):
+        alone = to_pairs(rc.rdm(part, distance="cosine"), NAMES)[0]
+        np.testing.assert_array_equal(ds["dissimilarity"].sel(rdm=name), alone)
+    tree = xr.DataTree.from_dict({"/s1/v1": first, "/s1/it": second, "/s2": first})
+    xr.testing.assert_equal(rc.rdm(tree, distance="cosine").sel(rdm=ds["rdm"]), ds)
+    square = rc.rdm({"s": first, "t": second}, condensed=False)["dissimilarity"]
+    assert square.dims == ("rdm", "stimulus", "stimulus_b")
+    assert square.sel(rdm="t", stimulus="dog", stimulus_b="owl").item() == pytest.approx(
+        rc.rdm(second, condensed=False)["dissimilarity"].sel(stimulus="dog", stimulus_b="owl").item(), abs=0
+    )
+
+
+def test_several_with_trials_times_and_other_stimuli():
+    one, two = trials(0), trials(1)
+    ds = rc.rdm({"a": one, "b": two}, distance="crossnobis", noise="shrinkage_diag")
+    np.testing.assert_array_equal(
+        ds["dissimilarity"][1], rc.rdm(two, distance="crossnobis", noise="shrinkage_diag")["dissimilarity"]
+    )
+    plain = rc.rdm({"a": one, "b": rc.average_repeats(two)})
+    assert plain.attrs["warnings"][0].startswith("within_run: a: distances")
+    movie = rc.rdm({"a": trials(0, time=True), "b": trials(1, time=True)})
+    assert movie["dissimilarity"].dims == ("rdm", "time", "pair")
+    with pytest.raises(SchemaError, match="other times"):
+        rc.rdm({"a": trials(0, time=True), "b": two})
+    few = rc.average_repeats(two).isel(stimulus=slice(1, None))
+    with pytest.raises(AlignmentError, match=r"b lacks 'owl' \(1\).*intersection"):
+        rc.rdm({"a": one, "b": few})
+    shared = rc.rdm({"a": one, "b": few}, stimuli="intersection")
+    assert stimuli_of(shared).tolist() == NAMES[1:]
+    np.testing.assert_array_equal(shared["dissimilarity"][0], to_pairs(rc.rdm(one), NAMES[1:])[0])
+
+
+def test_both_sides_of_an_inference_may_be_representations():
+    rng = np.random.default_rng(0)
+    names = [f"s{i:02d}" for i in range(12)]
+
+    def responses(order=slice(None), shape=(8,), **coords):
+        values = rng.normal(size=(12, *shape))
+        dims = ("stimulus", "unit", "time")[: values.ndim]
+        return rc.representation(values, stimulus=names[order], dims=dims, **coords)
+
+    nets = {"net": {"early": responses(), "late": responses()}, "other": responses(slice(None, None, -1))}
+    people = {f"p{i}": responses(slice(None, None, (-1) ** i)) for i in range(4)}
+    options = {"n_bootstraps": 5, "permutations": 9}
+    expected = rc.rsa_inference(rc.rdm(nets), rc.rdm(people), **options)
+    assert expected["model"].values.tolist() == ["net/early", "net/late", "other"]
+    xr.testing.assert_identical(rc.rsa_inference(nets, people, **options), expected)
+    grown = xr.DataTree.from_dict({"net/early": nets["net"]["early"], "net/late": nets["net"]["late"]})
+    part = rc.rsa_inference(grown, xr.DataTree.from_dict(people), **options)
+    xr.testing.assert_equal(part["score_subject"], expected["score_subject"].isel(model=slice(2)))
+    listed = rc.rsa_inference(list(nets["net"].values()), list(people.values()), **options)
+    np.testing.assert_array_equal(listed["score"], part["score"])
+    movies = {name: responses(shape=(8, 2), time=[0.0, 0.1]) for name in people}
+    over_time = rc.rsa_inference(nets, movies, distance="cosine", **options)
+    assert over_time.sizes["time"] == 2 and over_time.attrs["distance"] == "cosine"
+    second = rc.rdm({name: one.isel(time=1, drop=True) for name, one in movies.items()}, distance="cosine")
+    again = rc.rsa_inference(rc.rdm(nets, distance="cosine"), second, **options)
+    np.testing.assert_array_equal(over_time["score"].isel(time=1), again["score"])
+    with pytest.raises(SchemaError, match="pick one time first"):
+        rc.rsa_inference(movies, people)
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "message"),
+    [
+        (lambda: {"a": trials(), "b": np.ones((5, 3))}, {}, "b is a ndarray without names of stimuli"),
+        (lambda: {"a": trials(), "b": rc.rdm(trials())}, {}, "b: .*RDMs; expected a representation"),
+        (lambda: {"a": trials()}, {"covariance": True}, "covariance= is of one representation"),
+        (lambda: {"a": trials()}, {"stimulus": NAMES}, "stimulus= is of one representation"),
+        (lambda: {"a": trials()}, {"stimuli": "union"}, "stimuli='union'"),
+        (lambda: {"a": trials()}, {"distance": "crossnobis", "partition": "day"}, "a: partition='day'"),
+        (trials, {"stimuli": "intersection"}, "is of several representations"),
+        (lambda: "it.nc", {}, "read a file by rc.read"),
+    ],
+)
+def test_several_refused(given, options, message):
+    with pytest.raises((OptionError, SchemaError), match=message):
+        rc.rdm(given(), **options)
 
 
 def test_refusals():

@@ -127,6 +127,7 @@ FORMS: dict[str, list[dict]] = {
     "uniformity_difference": [{"t": 0.05}],
     "concentricity_difference": [{}],
     "ridge": [{}, {"scoring": "r2"}, {"alpha_per_unit": False}],
+    "delayed_ridge": [{}, {"delays": [0, 2], "scoring": "r2"}],
     "banded_ridge": [{}, {"bands": [slice(0, 4), slice(4, None)], "n_iter": 8}],
     "kernel_ridge": [{}, {"kernel": "rbf"}, {"kernel": "polynomial", "scoring": "r2"}],
     "pls": [
@@ -141,6 +142,11 @@ FORMS: dict[str, list[dict]] = {
         {"alphas": [1.0, 100.0], "scoring": "pearson"},
         {"alphas": [1.0], "scoring": "bits_per_spike"},
     ],
+    "lda": [{"scoring": "auc"}, {"alpha": 0.1}, {"shrinkage": 0.3, "scoring": "auc"}],
+    "ridge_classifier": [{}, {"scoring": "auc"}],
+    "nearest_centroid": [{}, {"scoring": "accuracy"}],
+    "logistic": [{"scoring": "auc"}],
+    "svm": [{"C": 0.01, "scoring": "auc"}],
 }
 CASES = [(name, options) for name, forms in FORMS.items() for options in forms]
 N = 60
@@ -170,6 +176,14 @@ def folds(n: int = N, k: int = 5) -> Folds:
     return Folds(tuple((np.setdiff1d(order, part), part) for part in parts), n)
 
 
+def in_time(n: int, reach: int) -> Folds:
+    """Blocks with a gap, for measures that look into the past."""
+    rows = np.arange(n)
+    parts = np.array_split(rows, min(5, n // 2))
+    splits = tuple((rows[np.abs(rows[:, None] - part).min(axis=1) > reach], part) for part in parts)
+    return Folds(splits, n, gap=reach, in_time=True)
+
+
 def pair(measure: Measure, seed: int = 0, n: int = N, p: int = 9, q: int = 7, signal: float = 1.0):
     """Two systems that share latents, with repeats where the measure needs them."""
     rng = np.random.default_rng(seed)
@@ -178,15 +192,23 @@ def pair(measure: Measure, seed: int = 0, n: int = N, p: int = 9, q: int = 7, si
     z = rng.normal(size=(n, 4)) * signal
     x = z @ rng.normal(size=(4, p)) + 0.7 * rng.normal(size=(n, p)) + rng.normal(size=p)
     y = z @ rng.normal(size=(4, q)) + 0.7 * rng.normal(size=(n, q)) + rng.normal(size=q)
-    if measure.name == "poisson":  # which needs counts
+    if measure.target_holds == "counts":
         x, y = (rng.poisson(np.exp(1 + 0.4 * (v - v.mean(axis=0)) / v.std())).astype(float) for v in (x, y))
+    if measure.target_holds == "labels":  # one of three columns is 1
+        y = np.eye(3)[np.argmax(y[:, :3] - y[:, :3].mean(axis=0), axis=1)]
     if measure.needs == "repeats":
         return x + 0.5 * rng.normal(size=(3, n, p)), y + 0.5 * rng.normal(size=(3, n, q))
     return x, y
 
 
+def refused(measure: Measure) -> str:
+    """What a measure says of a target that is not what it predicts; empty where any will do."""
+    return {"counts": "not counts", "labels": "holds no labels", "responses": ""}[measure.target_holds]
+
+
 def score(measure: Measure, x, y, drawn: Folds | None = None) -> float:
-    drawn = (drawn or folds(x.shape[-2])) if measure.fitted else None
+    if measure.fitted and drawn is None:
+        drawn = in_time(x.shape[-2], measure.reach) if measure.reach else folds(x.shape[-2])
     states = measure.prepared(x, drawn), measure.prepared(y, drawn, side="target")
     return as_outcome(measure.compare(*states)).score
 
@@ -219,8 +241,8 @@ def test_declared_invariances_hold_and_others_fail(measure, name, side):
     for seed in range(3):
         moved = [x, y]
         moved[side == "target"] = invariances.TRANSFORMS[name](moved[side == "target"], np.random.default_rng(seed))
-        if measure.name == "poisson" and side == "target" and name not in declared:  # no counts any more: refused
-            with pytest.raises(MeasureError, match="not counts"):
+        if refused(measure) and side == "target" and name not in declared:  # no counts, or labels, any more
+            with pytest.raises(MeasureError, match=refused(measure)):
                 score(measure, *moved)
             continue
         changes.append(abs(score(measure, *moved) - before))
@@ -234,6 +256,11 @@ def test_declared_invariances_hold_and_others_fail(measure, name, side):
 
 def test_symmetry_is_as_declared(measure):
     x, y = pair(measure)
+    if measure.classes is not None:  # a source of responses is no target
+        with pytest.raises(MeasureError, match=refused(measure)):
+            score(measure, y, x)
+        assert not measure.symmetric
+        return
     gap = abs(score(measure, x, y) - score(measure, y, x))
     assert gap < 1e-10 if measure.symmetric else gap > 1e-3
 
@@ -341,6 +368,11 @@ def test_compare_many_equals_compare(measure, widths):
 
 
 def test_order_of_stimuli_does_not_matter(measure):
+    if measure.reach:  # rows are moments, and have an order: delays do not go over any other
+        x, y = pair(measure)
+        order = np.random.default_rng(5).permutation(N)
+        assert abs(score(measure, x[order], y[order]) - score(measure, x, y)) > 1e-3
+        return
     x, y = pair(measure)
     order = np.random.default_rng(5).permutation(N)
     place = np.argsort(order)

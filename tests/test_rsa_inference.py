@@ -394,3 +394,48 @@ def test_constant_rdms_and_misplaced_models_are_named():
     small_models, small = sets(k=5)
     with pytest.raises(MeasureError, match="need at least 6"):
         rc.rsa_inference({"w": rc.rdm_models.weighted(small_models)}, small)
+
+
+def movies(k=20, times=4, subjects=5):
+    """Data whose model holds from the third time on."""
+    rng = np.random.default_rng(0)
+    n = k * (k - 1) // 2
+    names = [f"s{i:02d}" for i in range(k)]
+    models = rdm_set(rng.random((2, n)), stimulus=names, rdm=["true", "other"])
+    signal = np.arange(times)[:, None] >= 2
+    values = 2 * signal * models["dissimilarity"].values[0] + rng.random((subjects, times, n))
+    return models, rdm_set(values, stimulus=names, rdm=[f"p{i}" for i in range(subjects)], time=0.1 * np.arange(times))
+
+
+def test_every_time_is_an_inference_of_its_own_from_the_same_draws():
+    models, data = movies()
+    options = {"n_bootstraps": 30, "permutations": 99, "samples": True}
+    found = rc.rsa_inference(models, data, **options)
+    assert found["score"].dims == ("model", "time") and found["time"].values.tolist() == data["time"].values.tolist()
+    for t in range(4):
+        one = rc.rsa_inference(models, data.isel(time=t, drop=True), **options)
+        for name in set(one.data_vars) - {"pvalue_permutation_corrected"}:
+            np.testing.assert_array_equal(found[name].isel(time=t).values, one[name].values)
+        own = found["pvalue_permutation_corrected"].isel(time=t).values
+        assert (own >= one["pvalue_permutation_corrected"].values).all()  # the largest over times too
+    assert (found["pvalue_permutation_corrected"].sel(model="true").values[2:] == 0.01).all()
+    assert (found["pvalue_permutation_corrected"].values[:, :2] > 0.05).all()
+    listed = rc.rsa_inference(models, {str(p): data.sel(rdm=[p]) for p in data["rdm"].values}, **options)
+    np.testing.assert_array_equal(listed["score"].values, found["score"].values)
+
+
+def test_inference_over_time_is_stored_and_drawn(tmp_path):
+    models, data = movies()
+    found = rc.rsa_inference(models, data, n_bootstraps=20)
+    rc.save(found, tmp_path / "x.nc")
+    with rc.open(tmp_path / "x.nc") as back:
+        assert back.load().identical(found)
+    pytest.importorskip("matplotlib")
+    ax = rc.plot.time_course(
+        found["score"], low=found["score_low"], high=found["score_high"], pvalue=found["pvalue_zero"]
+    )
+    assert len(ax.get_legend().get_texts()) == 2
+    with pytest.raises(SchemaError, match=r"pick one by ds.isel\(time=...\)"):
+        rc.plot.models(found)
+    with pytest.raises(SchemaError, match="other times"):
+        rc.rsa_inference(models, [data.isel(rdm=[0]), data.isel(rdm=[1], time=slice(2))])

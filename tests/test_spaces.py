@@ -66,7 +66,7 @@ def test_families_are_found(scores, measure):
     assert {name[0] for name in grouped.medoid.values.tolist()} == {"c", "V"}
     assert grouped.cost == pytest.approx(grouped.distance.sum().item(), rel=1e-12)
     assert (grouped.silhouette > 0.3).all()
-    assert tree.attrs == {"measure": measure, "unit": "rad", "linkage": "average"}
+    assert tree.attrs == {"schema": "repcompare-clusters-1", "measure": measure, "unit": "rad", "linkage": "average"}
     assert 0.9 < tree.cophenetic_correlation <= 1
     points = rc.embed(scores, measure=measure)
     assert points.coordinates.dims == ("source", "dimension")

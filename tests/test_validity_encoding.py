@@ -9,7 +9,8 @@ import repcompare as rc
 from repcompare.errors import AlignmentError, OptionError
 from repcompare.measures.encoding._refit import refit
 from repcompare.measures.encoding.result import encode_arrays
-from repcompare.statistics.encoding_tests import Predictions, bootstrap, make_blocks, permutation_test
+from repcompare.statistics.encoding_intervals import bootstrap
+from repcompare.statistics.encoding_tests import Predictions, make_blocks, permutation_test
 from repcompare.statistics.folds import make_folds
 
 

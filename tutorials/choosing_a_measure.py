@@ -39,13 +39,12 @@ first, second = sessions()
 
 # %% [markdown]
 # All measures of the menu that need one response per stimulus, in their default forms, and ten permutations for the floor.
-# The two that need single trials follow below.
+# What needs more than that (trials, counts, labels, rows in time) says so under "needs"; the two that need trials follow
+# below.
 
 # %%
 menu = rc.measures()
-needs_repeats = ["stochastic_shape", "energy_shape"]
-needs_counts = ["poisson"]  # these are means over trials
-names = [name for name in menu["measure"] if name not in needs_repeats + needs_counts]
+names = menu.loc[menu["needs"] == "", "measure"].tolist()
 scores = rc.compare(first, second, measures=names, permutations=10, n_jobs=2, progress=False)
 
 table = menu.set_index("measure").loc[names, ["kind", "range", "metric", "held_out"]]

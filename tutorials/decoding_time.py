@@ -132,4 +132,22 @@ for (_, test), score in zip(unseen.folds.splits, unseen.fold_scores, strict=True
 # %%
 where = rc.decode(window, positions, groups=objects, folds="loo", alpha=0.1, permutations=200, seed=0)
 print(f"position, new object: {where.score:.2f}, chance {where.chance:.2f}, p = {where.pvalue:.3f}")
+
+# %% [markdown]
+# ## Which label, when: decoders in `compare`
+#
+# `label_target` makes labels a target like any other, and decoders are measures: a table of windows (or layers, regions,
+# subjects) by labels, on the same folds and permutations. A row is now the *mean* response to a picture, so no picture is
+# on both sides of a split. Labels with seven classes score less by chance than those with three: the corrected p-value
+# compares scores in units of the null of their label, over the whole table.
+
+# %%
+windows = {
+    f"{1000 * a:.0f} to {1000 * b:.0f} ms": it.sel(time=slice(a, b)).mean("time", keep_attrs=True)
+    for a, b in ((-0.2, 0.0), (0.08, 0.2), (0.2, 0.5))
+}
+labels = rc.label_target(it, {"object": objects, "position": positions})
+scores = rc.compare(windows, labels, measures="ridge_classifier", folds=3, permutations=200, seed=0, progress=False)
+columns = ["score", "score_chance", "score_pvalue", "score_pvalue_corrected"]
+print(scores[columns].squeeze("measure").reset_coords(drop=True).to_dataframe().round(3).to_string())
 place.cleanup()

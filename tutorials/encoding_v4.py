@@ -92,10 +92,10 @@ print("\n".join(scores.attrs.get("warnings", [])))
 # %% [markdown]
 # ## Is it more than chance, and how sure is it?
 #
-# `rc.encode` asks the same of one layer and answers more. *Interval*: other pictures of the same kind, by bootstrap
-# over pictures. *p-value*: held-out responses of whole pictures change places, 999 times, with the same exchange for
-# all neurons, so that the largest score by chance over neurons gives each neuron a corrected p-value. *Both
-# directions*: a layer may contain what the neurons do and much else; predicting the layer from the neurons says how
+# `rc.encode` asks the same of one layer and answers more. *Interval*: other pictures of the same kind, by the jackknife
+# over pictures that `rc.compare` has too. *p-value*: held-out responses of whole pictures change places, 999 times, with the
+# same exchange for all neurons, so that the largest score by chance over neurons gives each neuron a corrected p-value.
+# *Both directions*: a layer may contain what the neurons do and much else; predicting the layer from the neurons says how
 # much of it they share.
 
 # %%

@@ -28,6 +28,11 @@ out = Path(tempfile.mkdtemp())
 
 
 # %%
+READABLE = {"FaceBodyManmadeNatobj": "four categories", "monkeyIT": "monkey IT", "Silhouette": "silhouettes"}
+SIZES = {"body": 12, "face": 12, "animal body": 12, "animal face": 12, "natural object": 23, "artefact": 21}
+kinds = np.repeat(list(SIZES), list(SIZES.values()))  # the pictures are stored in this order
+
+
 def recorded():
     sessions = rc.read(folder / "92_brainRDMs.mat", stimuli="positional")
     people = [
@@ -39,7 +44,9 @@ def recorded():
     judged = rc.read(folder / "92_behavRDMs.mat", stimuli="positional")["dissimilarity"].mean("rdm").values
     behaviour = rc.rdm_set([judged], stimulus=names, rdm=["judgements of 16 people"])
     models = rc.merge_sets([rc.read(folder / "92_modelRDMs.mat", stimuli="positional"), behaviour])
+    models = models.assign_coords(rdm=[READABLE.get(str(name), str(name)) for name in models["rdm"].values])
     both = rc.read(folder / "Kriegeskorte_Neuron2008_supplementalData.mat", stimuli="positional")
+    both = both.assign_coords(rdm=["monkey IT (674 neurons)", "human IT (316 voxels)"])
     activations = np.load(folder / "efficientnet_lite0_activations_92.npz")
     layers = {
         name: rc.representation(activations[name].reshape(92, -1).astype(np.float32), stimulus=names)
@@ -64,7 +71,7 @@ def simulated():
         [distances(seen(6)) for _ in range(4)], stimulus=names, rdm=["BE", "KO", "SN", "TI"], attrs=attrs
     )
     sides = [distances(seen(1)), distances(seen(6))]
-    both = rc.rdm_set(sides, stimulus=names, rdm=["mIT_674neurons", "hITvisStim_316vx"], attrs=attrs)
+    both = rc.rdm_set(sides, stimulus=names, rdm=["monkey IT", "human IT"], attrs=attrs)
     animacy = (np.arange(92)[:, None] < 46) != (np.arange(92) < 46)
     models = rc.rdm_set(
         [animacy[np.triu_indices(92, 1)].astype(float), distances(rng.normal(size=(92, 20)))],
@@ -91,8 +98,12 @@ print("pearson", round(float(rc.compare_rdms(monkey, person, method="pearson").s
 print("rho_a", round(float(rc.compare_rdms(monkey, person).squeeze()), 2))
 
 # %%
-picture = rc.plot.rdm_panel(both, scale="rank")
+picture = rc.plot.rdm_panel(both, scale="rank", groups=kinds)
 picture.savefig(out / "rdms.png")
+
+# %% [markdown]
+# White lines part bodies and faces of people, bodies and faces of animals, natural objects and artefacts. Both brains tell
+# the animate from the inanimate, and put faces beside faces, whoever's they are.
 
 # %% [markdown]
 # ## Which model explains human IT?
@@ -115,15 +126,16 @@ lower, upper = float(result["score_ceiling_lower"]), float(result["score_ceiling
 print(f"noise ceiling {lower:.2f} to {upper:.2f}")
 
 # %%
-figure = rc.plot.models(result, title="Models of the inferior temporal cortex of four people (other pictures)")
+figure = rc.plot.models(result, title="Models of human IT (four people, 92 pictures)")
 figure.savefig(out / "models.png")
 print(out)
 
 # %% [markdown]
 # How to read it: filled dots lie above chance after correction for the number of models (permuted pictures, maximum
-# over models); bars are 95 % intervals; the band is the noise ceiling, the range that the true model would reach; red
-# squares mark pairs of models that differ (Holm over all pairs). For other people too, four are so few that hardly any
-# difference can be found: the first table has the same scores and much wider intervals. The absence of a red square is
+# over models); small dots are the people; lines are 95 % intervals; the band is the noise ceiling, the range that the true
+# model would reach; large squares mark pairs of models that differ (Holm over all pairs), for example model 5 from models 1
+# and 2. The picture says so below its axes, so that it can be read without this page. For other people too, four are so few
+# that hardly any difference can be found: the first table has the same scores and much wider intervals. A missing square is
 # not equality. A model below the band with a small `pvalue_ceiling` leaves structure unexplained that people share.
 #
 # ## Two models at once
@@ -149,8 +161,7 @@ print(parts)
 # pictures and people and scored on others; the score cannot profit from having more parameters.
 
 # %%
-parts_of_it = [rc.rdm(layer)["dissimilarity"].values for layer in layers.values()]
-mixed = rc.rdm_models.weighted(rc.rdm_set(parts_of_it, stimulus=[f"#{i:04d}" for i in range(92)], rdm=list(layers)))
+mixed = rc.rdm_models.weighted(rc.rdm(layers))  # of several representations one set of RDMs
 single = rc.rdm_models.fixed(network, name=best_layer)
 flexible = rc.rsa_inference([single, mixed], human, method="pearson", n_bootstraps=200, seed=0)
 print(flexible[["score", "score_low", "score_high"]].to_dataframe().round(3).to_string())

@@ -2,6 +2,7 @@
 
 from cases import (
     adapters,
+    adapters_files,
     adapters_fmri,
     agreement,
     alignment,
@@ -44,6 +45,7 @@ CASES: dict[str, Case] = {
         encoding_stream,
         engine,
         adapters,
+        adapters_files,
         adapters_fmri,
         agreement,
         searchlight,

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-Kind = Literal["faster", "cost", "above"]
+Kind = Literal["faster", "cost", "above", "within"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Target:
     """An expectation on two times.
 
     ``faster``: peer / ours is at least ``value``.  ``cost``: ours / peer is at most ``value``.  ``above``: ours takes at
-    most ``value`` seconds longer than the peer.
+    most ``value`` seconds longer than the peer.  ``within``: ours takes at most ``value`` seconds.
     """
 
     kind: Kind
@@ -26,6 +26,8 @@ class Target:
     def met(self, ours: float, peer: float) -> bool:
         if self.kind == "above":
             return ours - peer <= self.value
+        if self.kind == "within":
+            return ours <= self.value
         return peer / ours >= self.value if self.kind == "faster" else ours / peer <= self.value
 
     def __str__(self) -> str:
@@ -33,6 +35,7 @@ class Target:
             "faster": f">= {self.value:g}x faster",
             "cost": f"<= {self.value:g}x the peer",
             "above": f"<= {self.value:g} s above",
+            "within": f"within {self.value:g} s",
         }[self.kind]
 
 

@@ -38,6 +38,29 @@ def toolbox(distance: str, method: str) -> Score:
     return score
 
 
+# mne-rsa
+
+
+def control(x: Matrix, y: Matrix) -> Matrix:
+    """Return features of both systems, whose RDM is what partial correlations control for.
+
+    They have the size of the systems: of RDMs in other units the pseudo-inverse of mne-rsa drops the smaller.
+    """
+    both = [v.astype(np.float64) for v in (x, y)]
+    return np.concatenate([v[:, :2] / v[:, :2].std(axis=0) * v.std() for v in both], axis=1)
+
+
+def mne(distance: str, metric: str) -> Score:
+    def score(x: Matrix, y: Matrix) -> float:
+        from mne_rsa import compute_rdm, rsa
+
+        first, second, third = (compute_rdm(v, metric=distance) for v in (x, y, control(x, y)))
+        models = [second, third] if metric.startswith("partial") else [second]
+        return float(rsa([first], models, metric=metric)[0, 0])
+
+    return score
+
+
 # scikit-learn
 
 

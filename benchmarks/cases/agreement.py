@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+import repcompare as rc
 from cases import _peers as peers
 from cases._case import Case
 from cases._peers import Matrix, Score
@@ -109,6 +110,16 @@ def _rsa(method: str, theirs: str, distance: str = "squared_euclidean") -> tuple
     return ours("rsa", distance=distance, method=method), peers.toolbox(names[distance], theirs)
 
 
+def _mne(distance: str, metric: str) -> tuple[Score, Score]:
+    def score(x: Matrix, y: Matrix) -> float:
+        options = {"distance": distance, "convention": "mne-rsa"}
+        first, second, third = (rc.rdm(v, **options) for v in (x, y, peers.control(x, y)))
+        more = {"control": third} if metric.startswith("partial") else {}
+        return float(rc.compare_rdms(first, second, method=metric, convention="mne-rsa", **more))
+
+    return score, peers.mne(distance, metric)
+
+
 def rbf(x: Matrix, y: Matrix) -> float:
     return ours("cka", estimator="biased", kernel="rbf", bandwidth=peers.bandwidth(x), bandwidth_scale="absolute")(x, y)
 
@@ -116,6 +127,17 @@ def rbf(x: Matrix, y: Matrix) -> float:
 IN_SAMPLE = {"held_out": False, "degenerate": "allow"}
 
 CASES = (
+    _case(
+        "mne_rsa",
+        "mne-rsa, 4 distances and 5 comparisons",
+        "mne_rsa",
+        [
+            _mne(distance, metric)
+            for distance in ("correlation", "cosine", "euclidean", "sqeuclidean")
+            for metric in ("spearman", "pearson", "kendall-tau-a", "partial", "partial-spearman")
+        ],
+        tolerance=1e-10,
+    ),
     _case(
         "rsatoolbox",
         "rsatoolbox, RDMs and 6 comparisons",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace as Data
 from typing import Any
 
@@ -70,8 +71,8 @@ def _ridge(data: Data) -> Any:
     return RidgeClassifier(alpha=data.alpha * spread)
 
 
-def _times(rng: np.random.Generator, quick: bool) -> Data:
-    n, p, t = (40, 20, 10) if quick else (120, 200, 100)
+def _times(rng: np.random.Generator, quick: bool, units: int = 200) -> Data:
+    n, p, t = (40, 20, 10) if quick else (120, units, 100)
     labels = np.arange(n) % 2
     x = rng.normal(size=(n, p, t)) + 0.3 * labels[:, None, None] * rng.normal(size=(1, p, 1))
     fold = (np.arange(n) // 2) % 5
@@ -95,6 +96,33 @@ def _mne_times(data: Data) -> np.ndarray:
         maps.append(fitted.score(data.x[test], data.labels[test]))
         sizes.append(len(test))
     return np.average(maps, axis=0, weights=sizes)
+
+
+def _layers(rng: np.random.Generator, quick: bool) -> Data:
+    data = _trials(rng, quick)
+    names = [f"s{i:03}" for i in range(len(data.labels))]
+    parts = [data.x + k * rng.normal(size=data.x.shape) for k in range(4)]
+    layers = {f"l{k}": rc.representation(x, stimulus=names, stimulus_kind=data.labels) for k, x in enumerate(parts)}
+    target = rc.label_target(layers["l0"], "stimulus_kind")
+    return Data(**(vars(data) | {"layers": layers, "target": target, "parts": parts, "size": f"{data.size} layers=4"}))
+
+
+def _ours_layers(data: Data) -> np.ndarray:
+    scores = rc.compare(
+        data.layers,
+        data.target,
+        measures="ridge_classifier",
+        folds=data.folds,
+        permutations=data.count,
+        hash_inputs=False,
+        progress=False,
+    )
+    return scores["score"].values.ravel()
+
+
+def _peer_layers(data: Data) -> np.ndarray:
+    run = _peer(_ridge, 20)
+    return np.array([run(Data(**(vars(data) | {"x": x})))[0] for x in data.parts])
 
 
 def _lda(shrinkage: Any):
@@ -147,5 +175,28 @@ CASES = [
         agree=largest,
         tolerance=1e-12,
         target=Target("faster", 10),
+    ),
+    Case(
+        name="decode_generalize_few_units",
+        peer_name="MNE GeneralizingEstimator, LDA (lsqr, shrinkage=0.3)",
+        library="mne",
+        make=partial(_times, units=60),
+        ours=_ours_times,
+        peer=_mne_times,
+        agree=largest,
+        tolerance=1e-12,
+        target=Target("faster", 10),
+    ),
+    Case(
+        name="decode_layers_as_measures",
+        peer_name="scikit-learn RidgeClassifier refitted",
+        library="sklearn",
+        make=_layers,
+        ours=_ours_layers,
+        peer=_peer_layers,
+        agree=_agree,
+        tolerance=1e-12,
+        target=Target("faster", 500 / 20),
+        note=ALL.format(20, 20) + "; 4 layers x 1 set of labels through compare()",
     ),
 ]

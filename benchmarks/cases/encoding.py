@@ -265,6 +265,18 @@ CASES = (
         note="theirs with a refit; ours also scores",
     ),
     Case(
+        name="ridge_loo_narrow_sklearn",
+        peer_name="scikit-learn RidgeCV(alpha_per_target=True)",
+        library="sklearn",
+        make=_regression(1000, 60, 1000, 20, (40, 3, 8)),
+        ours=_ours_loo,
+        peer=_sklearn_loo,
+        agree=_share_apart,
+        tolerance=0.0,
+        target=Target("faster", 3),
+        note="few features: passes over the residuals cost more than products",
+    ),
+    Case(
         name="ridge_loo_wide_sklearn",
         peer_name="scikit-learn RidgeCV(alpha_per_target=True)",
         library="sklearn",

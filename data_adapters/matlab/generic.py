@@ -69,7 +69,7 @@ def read_mat(path: str, options: MatOptions) -> xr.Dataset | xr.DataTree:
     FormatError, OptionError, SchemaError
         When the file, the options or the labels are wrong; sparse arrays, functions and objects are named.
     """
-    lazy = _Lazy(path) if is_v73(path) else None
+    lazy = LazyArrays(path) if is_v73(path) else None
     content = lazy.content() if lazy else dict(variables(path))
     wanted = [options.variable] if isinstance(options.variable, str) else options.variable
     chosen = {str(n): reach(content, str(n), path) for n in wanted} if wanted is not None else content
@@ -82,13 +82,14 @@ def read_mat(path: str, options: MatOptions) -> xr.Dataset | xr.DataTree:
     return _parts(path, content, chosen, options, lazy)
 
 
-class _Lazy:
+class LazyArrays:
     """Large arrays of a 7.3 file, read when they are used; the rest at once."""
 
     def __init__(self, path: str) -> None:
         self.path, self.files = path, _hdf5.manager(path)
 
     def content(self) -> dict[str, Any]:
+        """Return the variables by name: large arrays as sources, the others as values."""
         from data_adapters.matlab._v73 import INTERNAL, NUMBERS, class_of, variables_of
 
         with _hdf5.opened(self.path, "a MATLAB 7.3 file") as file:
@@ -104,7 +105,7 @@ class _Lazy:
 
 
 def _parts(
-    path: str, content: Mapping[str, Any], chosen: Mapping[str, Any], options: MatOptions, lazy: _Lazy | None
+    path: str, content: Mapping[str, Any], chosen: Mapping[str, Any], options: MatOptions, lazy: LazyArrays | None
 ) -> xr.Dataset | xr.DataTree:
     by_name = options.variable is not None
     arrays = {n: v for n, v in chosen.items() if _is_responses(v) and not LABEL.fullmatch(n) and n != options.stimuli}

@@ -44,6 +44,8 @@ class Container:
         What is neither, in words.
     notes : list of str
         Lines for the history.
+    close : callable, optional
+        Closes the files behind the arrays, with the tree.
     """
 
     path: str
@@ -54,6 +56,7 @@ class Container:
     own: dict[str, dict[str, Any]] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    close: Callable[[], None] | None = None
 
     @property
     def origin(self) -> str:
@@ -123,7 +126,9 @@ def tree(container: Container, options: ArrayOptions, *, beside: bool = False) -
     for name in fitting:
         labels = replace(known[name], notes=(*known[name].notes, *container.notes, *left))
         parts[name] = part(container.arrays[name], name, labels, container.origin, chosen[name])
-    return tree_of(parts)
+    whole = tree_of(parts)
+    whole.set_close(container.close)
+    return whole
 
 
 def single(container: Container, options: ArrayOptions) -> xr.Dataset:

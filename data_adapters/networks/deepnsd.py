@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from data_adapters._lazy import InMemory
 from data_adapters._options import ArrayOptions, name_of, parse_memory
+from data_adapters._parquet import INDEX, parquet_columns
 from data_adapters.networks._container import Container, single
 from data_adapters.networks.tables import Table, load_table
-from repcompare.errors import FormatError, MissingExtraError, some
+from repcompare.errors import FormatError, some
 from repcompare.labels.values import duplicates
 
 KEY = "voxel_id"
@@ -73,23 +73,19 @@ def _betas(path: str, memory: int) -> tuple[list[str], list[str], np.ndarray]:
 
 
 def _parquet(file: str, memory: int) -> tuple[list[str], list[str], np.ndarray]:
-    try:
-        from pyarrow import parquet
-    except ImportError:
-        raise MissingExtraError(
-            f"{file}: reading parquet needs the package pyarrow; install it: pip install pyarrow"
-        ) from None
     if not os.path.isfile(file):
         raise FormatError(f"{os.path.dirname(file)}: has no voxel_betas.csv or .parquet")
-    about = parquet.ParquetFile(file).metadata
-    if about.num_rows * about.num_columns * 8 > memory:
+    table = parquet_columns(file, memory)
+    key = next((k for k in (KEY, INDEX) if k in table), next(iter(table), ""))
+    pictures = [n for n in table if n != key]
+    odd = [n for n in pictures if not isinstance(table[n], np.ndarray)]
+    if odd or not pictures:
         raise FormatError(
-            f"{file}: declares {about.num_rows} x {about.num_columns} values; raise memory= if it is right"
+            f"{file}: column {odd[0] if odd else key!r} holds no numbers; expected {KEY} and a column of numbers per "
+            "picture"
         )
-    frame: Any = parquet.read_table(file).to_pandas().reset_index()
-    key = KEY if KEY in frame.columns else str(frame.columns[0])
-    pictures = [str(c) for c in frame.columns if c != key]
-    return pictures, [str(v) for v in frame[key]], frame.drop(columns=[key]).to_numpy(np.float64)
+    voxels = [str(v) for v in np.asarray(table[key]).tolist()]
+    return pictures, voxels, np.stack([table[n].astype(np.float64) for n in pictures], axis=1)
 
 
 def _metadata(path: str, voxels: list[str], memory: int, notes: list[str]) -> dict[str, np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -14,8 +15,9 @@ from data_adapters._labels import stimulus_names
 from data_adapters._lazy import InMemory
 from data_adapters._npy import NpyFile, arrays_of
 from data_adapters._options import ArrayOptions, name_of, parse_memory
-from repcompare.errors import FormatError
-from repcompare.labels.parts import tree_of
+from repcompare.errors import FormatError, SchemaError
+from repcompare.labels.parts import parts_of, tree_of
+from repcompare.labels.schema import sample_dim
 
 LABEL = re.compile(r"(stimulus|unit)_\w+|repeat|run|session")
 HINT = 512 * 2**20
@@ -50,6 +52,8 @@ def read_npy(path: str, options: ArrayOptions) -> xr.Dataset:
 def read_npz(path: str, options: ArrayOptions) -> xr.DataTree:
     """Read an .npz file as a tree: each array but ``stimulus_id``, ``stimulus_*`` and ``unit_*`` is a part.
 
+    A label ``part/unit_region`` belongs to one part.
+
     Parameters
     ----------
     path : str
@@ -70,7 +74,8 @@ def read_npz(path: str, options: ArrayOptions) -> xr.DataTree:
     readers = arrays_of(path, parse_memory(options.memory))
     names, origin, note = stimulus_names(options.stimuli, path, readers)
     label_keys = [k for k in readers if LABEL.fullmatch(k) or k == options.stimuli]
-    arrays = {k: read() for k, read in readers.items() if k not in label_keys}
+    own = {k: k.rpartition("/")[::2] for k in readers if LABEL.fullmatch(k.rpartition("/")[2]) and k not in label_keys}
+    arrays = {k: read() for k, read in readers.items() if k not in label_keys and k not in own}
     parts = {k: a for k, a in arrays.items() if a.ndim >= 2}
     if not parts:
         found = ", ".join(f"{k} {a.shape}" for k, a in arrays.items()) or "nothing"
@@ -80,9 +85,13 @@ def read_npz(path: str, options: ArrayOptions) -> xr.DataTree:
         notes.append("npz files are read whole: convert to netCDF for lazy reading")
     given = {k: readers[k]() for k in label_keys if k not in ("stimulus_id", options.stimuli)}
     given.update(_columns(path, {k: a for k, a in arrays.items() if a.ndim < 2}, len(_rows(names, parts)), notes))
-    labels = Labels(names, origin, tuple(notes), given)
     source = f"{name_of(path)} (npz)"
-    return tree_of({k: part(InMemory(a, f"{path}: {k}"), k, labels, source, options) for k, a in parts.items()})
+    made = {}
+    for key, array in parts.items():
+        mine = {label: readers[k]() for k, (name, label) in own.items() if name == key}
+        labels = Labels(names, origin, tuple(notes), {**given, **mine})
+        made[key] = part(InMemory(array, f"{path}: {key}"), key, labels, source, options)
+    return tree_of(made)
 
 
 def _rows(names: np.ndarray | None, parts: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -105,3 +114,53 @@ def _columns(path: str, arrays: Mapping[str, np.ndarray], rows: int, notes: list
                 f"rename it to unit_{name} if it labels units"
             )
     return found
+
+
+def write_npz(obj: Any, path: str | os.PathLike[str]) -> None:
+    """Write a representation or a tree in stimulus form as an .npz file: an array per part, and its labels.
+
+    Attributes are not kept, nor are repeats and time: netCDF keeps everything.
+
+    Parameters
+    ----------
+    obj : xarray.Dataset, mapping or xarray.DataTree
+        Parts of the same stimuli in the same order; a single one is called ``response``.
+    path : path-like
+        Destination.
+
+    Raises
+    ------
+    SchemaError
+        When the parts have different stimuli, or one has repeats or a time axis.
+    """
+    parts = {name or "response": ds for name, ds in parts_of(obj).items()}
+    names = check_same_stimuli(parts, "npz")
+    arrays: dict[str, np.ndarray] = {"stimulus_id": np.array(names)}
+    for name, ds in parts.items():
+        arrays[name] = np.asarray(ds["response"].values)
+        default = [f"{name}/{i}" for i in range(ds.sizes["unit"])]
+        for label, values in ds.coords.items():
+            if str(label) not in ("stimulus", "unit_id") or (label == "unit_id" and values.values.tolist() != default):
+                arrays[f"{name}/{label}"] = values.values
+    with open(path, "wb") as handle:
+        np.savez_compressed(handle, allow_pickle=False, **arrays)
+
+
+def check_same_stimuli(parts: Mapping[str, xr.Dataset], format: str) -> list[str]:
+    """Return the stimuli that all parts have, in one order, one row each.
+
+    Raises
+    ------
+    SchemaError
+        When they differ, or a part has repeats or a time axis.
+    """
+    names: list[str] | None = None
+    for name, ds in parts.items():
+        own = ds["stimulus"].values.tolist() if "stimulus" in ds.coords else None
+        if own is None or ds["response"].dims != ("stimulus", "unit") or (names is not None and own != names):
+            raise SchemaError(
+                f"part {name!r} has dims {ds['response'].dims}, rows by {sample_dim(ds)}; {format} files have one list of "
+                "stimuli and no repeats; average_repeats first, or write netCDF (.nc)"
+            )
+        names = own
+    return names or []

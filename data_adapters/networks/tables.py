@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import os
+import warnings
 from dataclasses import dataclass, replace
+from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -12,7 +15,9 @@ import xarray as xr
 from data_adapters._lazy import InMemory
 from data_adapters._options import LABEL, ArrayOptions, name_of, parse_memory
 from data_adapters.networks._container import Container, single
-from repcompare.errors import FormatError
+from repcompare.errors import FormatError, SchemaError
+from repcompare.labels.parts import parts_of
+from repcompare.labels.schema import sample_dim
 
 NAMES = ("stimulus_id", "stimulus", "image_id", "stimulus_name", "image", "filename")
 MISSING = ("", "na", "n/a", "nan", "null", "none")
@@ -136,7 +141,7 @@ def load_table(path: str, memory: int) -> Table:
         raise FormatError(
             f"{path}: has {size} bytes of text, read whole; memory={memory} is too little; raise it or convert"
         )
-    csv.field_size_limit(LARGEST_FIELD)
+    before = csv.field_size_limit(LARGEST_FIELD)
     try:
         with open(path, encoding="utf-8-sig", newline="") as handle:
             first = handle.readline()
@@ -147,6 +152,8 @@ def load_table(path: str, memory: int) -> Table:
         raise FormatError(
             f"{path}: cannot be read as a table ({error}); expected text in UTF-8 with a header"
         ) from None
+    finally:
+        csv.field_size_limit(before)
     if len(rows) < 2:
         raise FormatError(f"{path}: the table has {len(rows)} lines; expected a header and one row per stimulus")
     names = rows[0]
@@ -159,3 +166,48 @@ def load_table(path: str, memory: int) -> Table:
         twice = next(n for n in names if names.count(n) > 1)
         raise FormatError(f"{path}: two columns are called {twice!r}; expected different names; rename one of them")
     return Table(path, names, rows[1:])
+
+
+def write_table(obj: Any, path: str | os.PathLike[str]) -> None:
+    """Write one representation as a .csv or .tsv file: a row per stimulus or presentation, a column per unit.
+
+    Labels of rows are columns of their own; a label of units cannot be kept, and a warning names what is left out.
+
+    Parameters
+    ----------
+    obj : xarray.Dataset, mapping or xarray.DataTree
+        One part, without a time axis.
+    path : path-like
+        Destination.
+
+    Raises
+    ------
+    SchemaError
+        When there are several parts, time, or a unit has the name of a label.
+    """
+    (name, ds), *more = parts_of(obj).items()
+    sample = sample_dim(ds)
+    if more or ds["response"].dims != (sample, "unit") or sample == "time":
+        what = f"{1 + len(more)} parts, the first {name!r}" if more else f"dims {ds['response'].dims}"
+        raise SchemaError(
+            f"found {what}; tables have one part, one row per stimulus or presentation; write netCDF (.nc)"
+        )
+    key = "stimulus" if sample == "stimulus" else "stimulus_id"
+    rows = {str(k): v.values for k, v in ds.coords.items() if v.dims == (sample,) and k != key}
+    units = ds["unit_id"].values.tolist()
+    clash = [u for u in units if u in rows or LABEL.fullmatch(u) or u in NAMES]
+    if clash:
+        raise SchemaError(
+            f"units {', '.join(clash[:3])} have names of labels, which tables cannot tell apart; rename them"
+        )
+    left = [str(k) for k, v in ds.coords.items() if "unit" in v.dims and k != "unit_id"]
+    if left:
+        warnings.warn(f"tables keep no labels of units: {', '.join(left)} left out", UserWarning, stacklevel=2)
+    header = ["stimulus_id", *rows, *units]
+    delimiter = "\t" if ".tsv" in PurePath(path).suffixes else ","  # the name may be a temporary one
+    with open(path, "w", encoding="utf-8", newline="") as handle:
+        out = csv.writer(handle, delimiter=delimiter, lineterminator="\n")
+        out.writerow(header)
+        for i, stimulus in enumerate(ds[key].values.tolist()):
+            numbers = ["" if np.isnan(v) else str(v) for v in ds["response"][i].values]
+            out.writerow([stimulus, *(v[i] for v in rows.values()), *numbers])

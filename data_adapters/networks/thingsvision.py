@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -14,10 +16,11 @@ import xarray as xr
 from data_adapters import _hdf5
 from data_adapters._labels import as_text, label_file
 from data_adapters._lazy import InMemory
-from data_adapters._mat5 import variables
 from data_adapters._npy import NpyFile
 from data_adapters._options import ArrayOptions, name_of, parse_memory
 from data_adapters._raw import Joined
+from data_adapters.matlab._values import is_v73, variables
+from data_adapters.matlab.generic import LazyArrays, Turned
 from data_adapters.networks._container import Container, tree
 from repcompare.errors import FormatError, some
 
@@ -54,6 +57,8 @@ def read_thingsvision(path: str, options: ArrayOptions) -> xr.DataTree:
         container.labels["stimulus_id"] = lambda: as_text(label_file(os.path.join(path, NAMES)), NAMES)
     for name, source in _sources(path, listed, options):
         container.arrays[name] = source
+    files = [s.files for s in container.arrays.values() if isinstance(s, _hdf5.Hdf5Source)]
+    container.close = partial(_close, files)
     if not container.arrays:
         raise FormatError(
             f"{path}: holds no features; expected features.npy, .hdf5, .mat, .pt or .txt; found {some(listed)}"
@@ -66,6 +71,11 @@ def read_thingsvision(path: str, options: ArrayOptions) -> xr.DataTree:
                     f"{path}: {name} has {source.shape[0]} rows; {NAMES} has {n} names; extract the features again"
                 )
     return tree(container, options)
+
+
+def _close(files: list[Any]) -> None:
+    for file in files:
+        file.close()
 
 
 def _sources(path: str, listed: list[str], options: ArrayOptions) -> Iterable[tuple[str, Any]]:
@@ -127,12 +137,49 @@ def _hdf(file: str, name: str, options: ArrayOptions) -> list[tuple[str, Any]]:
 
 
 def _mat(file: str, name: str, options: ArrayOptions) -> list[tuple[str, Any]]:
-    if os.path.getsize(file) > parse_memory(options.memory):
+    """Return the variable ``features``; or the rows of one variable per picture, in the order of the names."""
+    memory = parse_memory(options.memory)
+    lazy = LazyArrays(file) if is_v73(file) else None
+    if lazy is None and os.path.getsize(file) > memory:
         raise FormatError(f"{file}: has {os.path.getsize(file)} bytes, read whole; raise memory=")
-    found = {
-        k: v for k, v in variables(file).items() if isinstance(v, np.ndarray) and v.dtype.kind in "fiu" and v.ndim >= 2
-    }
-    return [(name if k == "features" else k, InMemory(v, f"{file}: {k}")) for k, v in found.items()]
+    content = lazy.content() if lazy else variables(file)
+    found = {k: v for k, v in content.items() if isinstance(v, Turned | np.ndarray) and _is_array(v)}
+    if name in found or "features" in found:
+        return [(name if k == "features" else k, _source(v, f"{file}: {k}")) for k, v in found.items()]
+    names = os.path.join(os.path.dirname(file), NAMES)
+    listed = as_text(label_file(names), NAMES).tolist() if os.path.isfile(names) else []
+    if listed and set(listed) <= set(found):
+        return [(name, _stacked(file, [found[n] for n in listed], listed, memory))]
+    missing = [n for n in listed if n not in found]
+    if len(missing) < len(listed):
+        raise FormatError(f"{file}: has no variable for {some(missing)} of {NAMES}; extract the features again")
+    return [(k, _source(v, f"{file}: {k}")) for k, v in found.items()]
+
+
+def _is_array(value: Any) -> bool:
+    return value.dtype.kind in "fiu" and len(value.shape) >= 2
+
+
+def _source(value: Any, label: str) -> Any:
+    return value if isinstance(value, Turned) else InMemory(value, label)
+
+
+def _stacked(file: str, rows: list[Any], names: list[str], memory: int) -> InMemory:
+    """Join one variable per picture as rows; MATLAB keeps vectors as a matrix of one row."""
+    shapes = [_row_shape(r) for r in rows]
+    for name, shape in zip(names, shapes, strict=True):
+        if shape != shapes[0]:
+            raise FormatError(f"{file}: {name} has shape {shape}; {names[0]} has {shapes[0]}; expected equal rows")
+    declared = len(rows) * math.prod(shapes[0]) * rows[0].dtype.itemsize
+    if declared > memory:
+        raise FormatError(f"{file}: the pictures have {declared} bytes; the limit is {memory}; raise memory=")
+    whole = [r.read((slice(None),) * len(r.shape)) if isinstance(r, Turned) else r for r in rows]
+    return InMemory(np.stack([w.reshape(shapes[0]) for w in whole]), file)
+
+
+def _row_shape(value: Any) -> tuple[int, ...]:
+    shape = tuple(int(n) for n in value.shape)
+    return (math.prod(shape),) if len(shape) == 2 and 1 in shape else shape
 
 
 def _torch(file: str, name: str, options: ArrayOptions) -> list[tuple[str, Any]]:

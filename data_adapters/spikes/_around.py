@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from data_adapters._checks import warn_constant
 from data_adapters._labels import POSITIONAL, as_text, numbered
 from data_adapters._options import EventOptions, name_of
 from repcompare.errors import FormatError, OptionError, suggest
@@ -56,6 +57,38 @@ def given_events(options: EventOptions) -> pd.DataFrame | None:
     if options.events is not None and not isinstance(options.events, str):
         return pd.DataFrame({options.align: clean_events(options.events)})
     return None
+
+
+def refuse_events(path: str, options: EventOptions, what: str, known: tuple[str, ...] = ()) -> None:
+    """Raise when options that count spikes are given for something that has none.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    options : EventOptions
+        What the caller gave.
+    what : str
+        What is read in place of spikes.
+    known : tuple of str
+        Options that do apply.
+
+    Raises
+    ------
+    OptionError
+        Naming the first of them.
+    """
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if field.name not in known and not _is_default(value, field.default):
+            raise OptionError(
+                f"{path}: {field.name}= counts spikes around events; {what} is continuous: read it without, and choose "
+                "times afterwards with ds.sel(time=slice(start, stop))"
+            )
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    return value is default or (isinstance(value, str | int | float | bool) and value == default)
 
 
 def chosen_units(names: np.ndarray, columns: dict[str, np.ndarray], units: Any) -> np.ndarray:
@@ -157,6 +190,7 @@ def around(
         response = response / np.float32(window.bin_width) if is_rate else response
         response = response[:, :, 0] if window.width is None else response
     _mask(response, units, begin, end, notes)
+    warn_constant(response, path, counts=True)
     attrs = {
         "modality": "spikes",
         "response_units": "Hz" if is_rate else "count",

@@ -14,7 +14,7 @@ from data_adapters._guard import guard
 from data_adapters._lazy import labelled, responses
 from data_adapters._npy import NpyFile, array_of
 from data_adapters._options import EventOptions, name_of
-from data_adapters.spikes._around import Units, around, chosen_units, given_events
+from data_adapters.spikes._around import Units, around, chosen_units, given_events, refuse_events
 from data_adapters.spikes._folder import listing
 from data_adapters.spikes._yaml import parse_yaml
 from repcompare.errors import FormatError, OptionError
@@ -82,6 +82,8 @@ def read_experanto(path: str, options: EventOptions) -> xr.Dataset | xr.DataTree
     devices = _devices(path)
     if not devices:
         raise FormatError(f"{path}: no {META} with data.npy, data.mem or spikes.npy; expected an Experanto folder")
+    if not any(os.path.isfile(os.path.join(path, d, "spikes.npy")) for d in devices):
+        refuse_events(path, options, "the recording")
     parts = {d: _device(os.path.join(path, d) if d else path, options) for d in devices}
     return parts[""] if "" in parts else tree_of(parts)
 

@@ -1,17 +1,16 @@
-"""NWB files by h5py alone: spikes around events, or a time series."""
+"""NWB files, by h5py or zarr alone: spikes around events, or a time series."""
 
 from __future__ import annotations
 
-import h5py
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from data_adapters import _hdf5
 from data_adapters._labels import as_text
 from data_adapters._options import SpikeOptions
-from data_adapters.spikes import _tables
-from data_adapters.spikes._around import Units, around, chosen_units, given_events, schema_labels
+from data_adapters.spikes import _nodes, _tables
+from data_adapters.spikes._around import Units, around, chosen_units, given_events, refuse_events, schema_labels
+from data_adapters.spikes._nodes import Group
 from repcompare.errors import FormatError, OptionError, suggest
 
 STIMULUS_COLUMNS = ("stimulus_id", "stimulus", "stimulus_name", "image_id", "condition")
@@ -25,7 +24,7 @@ def read_nwb(path: str, options: SpikeOptions) -> xr.Dataset:
     Parameters
     ----------
     path : str
-        The file (HDF5).
+        The file (HDF5), or a zarr store as hdmf-zarr writes it.
     options : SpikeOptions
         ``events=``, ``align=``, ``start=``, ``stop=``, ``width=``, ``stimulus=``, ``units=``, ``rate=``; or
         ``series=``.
@@ -42,11 +41,14 @@ def read_nwb(path: str, options: SpikeOptions) -> xr.Dataset:
         tables.
     OptionError
         For tables, columns or windows that are not there.
+    MissingExtraError
+        For a zarr store without zarr.
     """
-    with _hdf5.opened(path, "an NWB file (HDF5)") as file:
+    with _nodes.opened(path) as file:
         if options.series is not None:
             from data_adapters.spikes._series import read_series
 
+            refuse_events(path, options, "a time series", ("series",))
             return read_series(path, file, options)
         notes: list[str] = []
         units = _units(path, file, options, notes)
@@ -54,9 +56,9 @@ def read_nwb(path: str, options: SpikeOptions) -> xr.Dataset:
         return around(path, units, frame, options, notes)
 
 
-def _units(path: str, file: h5py.File, options: SpikeOptions, notes: list[str]) -> Units:
-    group = _hdf5.get(file, "/units")
-    if not isinstance(group, h5py.Group) or "spike_times" not in group:
+def _units(path: str, file: Group, options: SpikeOptions, notes: list[str]) -> Units:
+    group = _nodes.get(file, "/units")
+    if not isinstance(group, Group) or "spike_times" not in group:
         raise FormatError(
             f"{path}: no /units/spike_times; found {_tables.listing(file)}; expected sorted units with spike "
             f"times; "
@@ -84,13 +86,11 @@ def _units(path: str, file: h5py.File, options: SpikeOptions, notes: list[str]) 
     return Units(names[chosen], trains, schema_labels(labels, "nwb"), observed)
 
 
-def _regions(
-    path: str, file: h5py.File, group: h5py.Group, columns: dict[str, np.ndarray], n: int
-) -> np.ndarray | None:
+def _regions(path: str, file: Group, group: Group, columns: dict[str, np.ndarray], n: int) -> np.ndarray | None:
     if "location" in columns:
         return as_text(columns["location"], f"{path}: units/location")
-    table = _hdf5.get(file, ELECTRODES)
-    if "electrodes" not in group or not isinstance(table, h5py.Group) or "location" not in table:
+    table = _nodes.get(file, ELECTRODES)
+    if "electrodes" not in group or not isinstance(table, Group) or "location" not in table:
         return None
     places = as_text(_tables.column(path, table, "location"), f"{path}: electrodes/location")
     found = []
@@ -104,7 +104,7 @@ def _regions(
     return np.array(found, dtype=np.str_)
 
 
-def _events(path: str, file: h5py.File, options: SpikeOptions, notes: list[str]) -> pd.DataFrame:
+def _events(path: str, file: Group, options: SpikeOptions, notes: list[str]) -> pd.DataFrame:
     """Return the events as a table whose column ``options.align`` is their time in s."""
     given = given_events(options)
     if given is not None:

@@ -18,6 +18,8 @@ def is_neo(obj: Any) -> bool:
     """Say whether an object is a neo Block, Segment, SpikeTrain, or a list of SpikeTrain."""
     if isinstance(obj, list | tuple):
         return bool(obj) and all(_is_train(t) for t in obj)
+    if is_sorting(obj):  # has segments too, of another kind
+        return False
     return _is_train(obj) or hasattr(obj, "segments") or (hasattr(obj, "spiketrains") and hasattr(obj, "analogsignals"))
 
 
@@ -32,10 +34,17 @@ def is_sorting(obj: Any) -> bool:
 
 
 def is_spikes(obj: Any) -> bool:
-    """Say whether an object is a mapping of arrays ``trial``, ``unit``, ``time``."""
+    """Say whether an object is a mapping of arrays ``trial``, ``unit``, ``time``, or of spike times by unit."""
     from data_adapters.spikes.flat import is_triple
 
-    return isinstance(obj, Mapping) and is_triple(obj)
+    return isinstance(obj, Mapping) and (is_triple(obj) or (bool(obj) and all(map(_are_times, obj.values()))))
+
+
+def _are_times(values: Any) -> bool:
+    """Say whether something is a list of numbers: responses have two axes and more."""
+    if isinstance(values, list | tuple):
+        return all(isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in values)
+    return isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "fiu"
 
 
 def read_spikes(obj: Mapping[Any, Any], **options: Any) -> xr.Dataset:

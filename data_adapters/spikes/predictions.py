@@ -1,4 +1,4 @@
-"""Predictions of models for the Sensorium competitions: tables whose cells hold lists as text."""
+"""Predictions of models for the Sensorium competitions: tables whose cells hold lists, as text or in parquet."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import xarray as xr
 
 from data_adapters._labels import as_text, running_count
 from data_adapters._options import name_of
+from data_adapters._parquet import MAGIC, footer, parquet_columns
 from data_adapters.spikes._folder import columns_of
 from repcompare.errors import FormatError
 from repcompare.labels.parts import tree_of
@@ -20,6 +21,7 @@ from repcompare.labels.schema import representation
 NEEDED = ("trial_indices", "prediction", "neuron_ids")
 LONGEST = 64 * 2**20  # characters of a list
 LONGEST_LITERAL = 2**20  # of one that is no JSON
+LARGEST_TABLE = 8 * 10**9  # bytes of a parquet table, unpacked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +37,11 @@ class PredictionOptions:
     stimuli: Any = None
 
 
-def is_predictions(head: bytes) -> bool:
-    """Say whether the first line of a file has the columns of predictions."""
+def is_predictions(path: str, head: bytes) -> bool:
+    """Say whether a file has the columns of predictions: in its first line, or in the footer of a parquet table."""
+    if head.startswith(MAGIC):
+        said = footer(path)
+        return all(name.encode() in said for name in NEEDED)
     names = {n.strip().strip('"') for n in head.split(b"\n", 1)[0].decode("utf-8", "replace").split(",")}
     return set(NEEDED) <= names
 
@@ -47,7 +52,7 @@ def read_predictions(path: str, options: PredictionOptions) -> xr.Dataset | xr.D
     Parameters
     ----------
     path : str
-        The CSV file; lists are text.
+        The CSV file, in which lists are text, or a parquet table of lists.
     options : PredictionOptions
         ``stimuli=``.
 
@@ -60,8 +65,10 @@ def read_predictions(path: str, options: PredictionOptions) -> xr.Dataset | xr.D
     ------
     FormatError, SchemaError
         When a list cannot be read, or rows differ in their neurons.
+    MissingExtraError
+        For parquet without pyarrow.
     """
-    table = columns_of(path)
+    table = _table(path)
     missing = [n for n in NEEDED if n not in table]
     if missing:
         raise FormatError(f"{path}: no column {missing[0]!r} among {', '.join(table)}; expected {', '.join(NEEDED)}")
@@ -78,7 +85,7 @@ def read_predictions(path: str, options: PredictionOptions) -> xr.Dataset | xr.D
         names, note = trials, "stimulus: number of the trial (the table names no stimuli)"
     if len(names) != n:
         raise FormatError(f"{path}: found {len(names)} names in stimuli= for {n} rows; expected one each")
-    mice = table.get("mouse", [""] * n)
+    mice = [str(m) for m in table.get("mouse", [""] * n)]
     parts = {}
     for mouse in dict.fromkeys(mice):
         rows = [i for i, m in enumerate(mice) if m == mouse]
@@ -86,8 +93,16 @@ def read_predictions(path: str, options: PredictionOptions) -> xr.Dataset | xr.D
     return parts[""] if list(parts) == [""] else tree_of(parts)
 
 
+def _table(path: str) -> dict[str, list[Any]]:
+    with open(path, "rb") as handle:
+        is_parquet = handle.read(len(MAGIC)) == MAGIC
+    if not is_parquet:
+        return dict(columns_of(path))
+    return {k: v if isinstance(v, list) else v.tolist() for k, v in parquet_columns(path, LARGEST_TABLE).items()}
+
+
 def _part(
-    path: str, table: dict[str, list[str]], rows: list[int], names: np.ndarray, trials: np.ndarray, note: str
+    path: str, table: dict[str, list[Any]], rows: list[int], names: np.ndarray, trials: np.ndarray, note: str
 ) -> xr.Dataset:
     neurons = _neurons(path, table["neuron_ids"], rows)
     values = [_listed(table["prediction"][i], f"{path}: prediction, row {i + 1}") for i in rows]
@@ -115,16 +130,21 @@ def _part(
     return representation(padded, dims=("presentation", "unit", "time"), attrs=attrs, **coords)
 
 
-def _neurons(path: str, column: list[str], rows: list[int]) -> np.ndarray:
-    known = dict.fromkeys(column[i] for i in rows)
-    lists = [_listed(text, f"{path}: neuron_ids") for text in known]
+def _neurons(path: str, column: list[Any], rows: list[int]) -> np.ndarray:
+    cells = [column[i] for i in rows]
+    written = all(isinstance(c, str) for c in cells)  # the same text in every row is parsed once
+    lists = [_listed(c, f"{path}: neuron_ids") for c in (dict.fromkeys(cells) if written else cells)]
     if any(v.ndim != 1 or not np.array_equal(v, lists[0]) for v in lists):
         raise FormatError(f"{path}: rows list different neurons; expected the same neuron_ids in each; split the table")
     return as_text(lists[0], f"{path}: neuron_ids")
 
 
-def _listed(text: str, where: str) -> np.ndarray:
-    """Return a list written as text; never run."""
+def _listed(cell: Any, where: str) -> np.ndarray:
+    """Return a list, or one written as text, which is never run."""
+    return _numbers(_parsed(cell, where) if isinstance(cell, str) else cell, cell, where)
+
+
+def _parsed(text: str, where: str) -> Any:
     if len(text) > LONGEST:
         raise FormatError(f"{where}: a list of {len(text)} characters; expected at most {LONGEST}")
     try:
@@ -134,12 +154,18 @@ def _listed(text: str, where: str) -> np.ndarray:
             found = ast.literal_eval(text.strip()) if len(text) <= LONGEST_LITERAL else None
         except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
             found = None
+    return found
+
+
+def _numbers(found: Any, cell: Any, where: str) -> np.ndarray:
     if not isinstance(found, list | tuple):
-        raise FormatError(f"{where}: {text[:40]!r} is no list of numbers; expected [1.0, 2.0] or the like")
+        raise FormatError(f"{where}: {str(cell)[:40]!r} is no list of numbers; expected [1.0, 2.0] or the like")
     try:
         array = np.asarray(found)
     except ValueError:
         array = np.empty(0, object)
     if array.dtype.kind not in "fiuU" or not array.size:
-        raise FormatError(f"{where}: {text[:40]!r} holds no equal rows of numbers; expected [1.0, 2.0] or the like")
+        raise FormatError(
+            f"{where}: {str(cell)[:40]!r} holds no equal rows of numbers; expected [1.0, 2.0] or the like"
+        )
     return array

@@ -20,7 +20,7 @@ from data_adapters._npy import array_of, header
 from data_adapters._options import MEMORY, name_of, parse_memory
 from data_adapters.spikes._around import schema_labels
 from data_adapters.spikes._folder import listing
-from repcompare.errors import FormatError, OptionError, suggest
+from repcompare.errors import FormatError, OptionError, some, suggest
 from repcompare.labels.schema import representation
 
 IDS = ("frame_image_id", "video_id", "condition_hash")
@@ -73,7 +73,7 @@ def read_sensorium(path: str, options: SensoriumOptions) -> xr.Dataset:
     Raises
     ------
     FormatError, OptionError, SchemaError
-        When trials are missing, differ in their neurons, or have no names.
+        When trials differ in their neurons, or have no names.  Trials without a file of responses are left out with a note.
     """
     if not 0 < options.frame_rate < np.inf or options.skip_frames < 0:
         raise OptionError(
@@ -90,6 +90,7 @@ def read_sensorium(path: str, options: SensoriumOptions) -> xr.Dataset:
         raise FormatError(
             f"{path}: meta/trials/{name}.npy has {n} entries; trial {last} has responses; expected one each"
         )
+    _note_absent(trials, labels, notes)
     chosen = _in_tier(path, sorted(trials), labels, options)
     responses = _responses(path, chosen, trials, options)
     names = _names(path, chosen, labels, notes)
@@ -102,6 +103,14 @@ def read_sensorium(path: str, options: SensoriumOptions) -> xr.Dataset:
     _withhold(responses, coords, notes)
     coords |= _neurons(path, responses.shape[1], notes)
     return _dataset(path, responses, coords, options, notes)
+
+
+def _note_absent(trials: dict[int, str], labels: dict[str, np.ndarray], notes: list[str]) -> None:
+    """Say which trials have no file: those of withheld tiers may be left out of a release, others are lost."""
+    n = max([max(trials) + 1, *(len(v) for v in labels.values() if v.ndim == 1)])
+    absent = [t for t in range(n) if t not in trials]
+    if absent:
+        notes.append(f"{len(absent)} of {n} trials have no file in data/responses: left out (trials {some(absent)})")
 
 
 def _numbered(folder: str) -> dict[int, str]:

@@ -14,13 +14,15 @@ import xarray as xr
 from data_adapters._guard import guard
 from data_adapters._npy import array_of
 from data_adapters._options import EventOptions
+from data_adapters._parquet import parquet_columns
 from data_adapters.spikes._around import Units, around, chosen_units, given_events, schema_labels
 from data_adapters.spikes._folder import by_unit, columns_of, listing, same_length, typed
-from repcompare.errors import FormatError, MissingExtraError, OptionError, suggest
+from repcompare.errors import FormatError, OptionError, suggest
 
 ALF_NAME = re.compile(r"(?:_[A-Za-z0-9]+_)?([A-Za-z]+)\.([A-Za-z0-9_]+)(?:\.[^.]+)*\.(npy|csv|tsv|pqt)")
 RATE = re.compile(r"^\s*sample_rate\s*=\s*([0-9][0-9_]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?)\s*(?:#.*)?$", re.MULTILINE)
 GOOD = "good"
+LARGEST_TABLE = 8 * 10**9  # bytes of a parquet table, unpacked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,15 +109,7 @@ def _object(path: str, name: str, only: tuple[str, ...] = ()) -> dict[str, np.nd
 
 
 def _parquet(file: str) -> dict[str, np.ndarray]:
-    try:
-        import pyarrow  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: F401
-    except ImportError:
-        raise MissingExtraError(
-            f"{file}: parquet tables need pyarrow, which is not installed; pip install pyarrow, or give events= as a table"
-        ) from None
-    with guard(file, "a parquet table"):
-        frame = pd.read_parquet(file)
-        return {str(k): np.asarray(v) for k, v in frame.items() if v.dtype.kind in "fiubO"}
+    return {k: np.asarray(v) for k, v in parquet_columns(file, LARGEST_TABLE).items()}
 
 
 def _whole(path: str, what: str, values: np.ndarray) -> np.ndarray:

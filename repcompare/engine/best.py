@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from repcompare.errors import SchemaError, some
-from repcompare.labels.scores import CELL, is_scores
+from repcompare.labels.scores import BEST_SCHEMA, CELL, is_scores
 from repcompare.statistics.best import choose_source
 
 OUT = ("target", "measure")
@@ -125,7 +125,7 @@ def _labelled(table: xr.Dataset, out: dict[str, np.ndarray], warnings: list[str]
     }
     coords = {str(name): table.coords[name] for name in table.coords if set(table.coords[name].dims) <= set(CELL)}
     kept = ("seed", "folds", "selection", "nan_policy", "versions")
-    attrs: dict[str, Any] = {name: table.attrs[name] for name in kept if name in table.attrs}
+    attrs: dict[str, Any] = {"schema": BEST_SCHEMA} | {name: table.attrs[name] for name in kept if name in table.attrs}
     if warnings:
         attrs["warnings"] = warnings
     return xr.Dataset({name: (dims.get(name, OUT), values) for name, values in out.items()}, coords=coords, attrs=attrs)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from repcompare.measures._measure import Outcome
 
 Float64 = npt.NDArray[np.float64]
-NUMBERS = ("score", "seconds", "null_mean", "null_sd", "reverse")
+NUMBERS = ("score", "seconds", "null_mean", "null_sd", "reverse", "chance")
 TEXTS = ("reason", "counts", "notes")
 LISTS = ("folds", "units", "inner", "outer")
 SEPARATOR = "\x1e"  # between the notes of one cell, in a file
@@ -28,6 +28,8 @@ class Cells:
         Exact moments under permuted stimuli; NaN where they are not known.
     reverse : ndarray of shape (n_sources, n_targets)
         Scores of the source predicted from the target; NaN where they were not asked for.
+    chance : ndarray of shape (n_sources, n_targets)
+        Scores without information, of measures that know them; else NaN.
     reason, counts, notes : ndarray of object, shape (n_sources, n_targets)
         Why there is no score; what was left out; warnings joined by :data:`SEPARATOR`.  Empty text where there is nothing.
     folds, units : dict of (source, target) to ndarray
@@ -41,6 +43,7 @@ class Cells:
     null_mean: Float64
     null_sd: Float64
     reverse: Float64
+    chance: Float64
     reason: npt.NDArray[np.object_]
     counts: npt.NDArray[np.object_]
     notes: npt.NDArray[np.object_]
@@ -54,8 +57,8 @@ class Cells:
         """Return a table without scores."""
         shape = (n_sources, n_targets)
         reason, counts, notes = (np.full(shape, "", dtype=object) for _ in range(3))
-        score, null_mean, null_sd, reverse = (np.full(shape, np.nan) for _ in range(4))
-        return cls(score, np.zeros(shape), null_mean, null_sd, reverse, reason, counts, notes)
+        score, null_mean, null_sd, reverse, chance = (np.full(shape, np.nan) for _ in range(5))
+        return cls(score, np.zeros(shape), null_mean, null_sd, reverse, chance, reason, counts, notes)
 
     def put(self, at: tuple[int, int], outcome: Outcome, reason: str, seconds: float) -> None:
         """Enter one comparison."""
@@ -72,6 +75,7 @@ class Cells:
         if "null_mean" in details:
             self.null_mean[at] = details["null_mean"]
             self.null_sd[at] = details.get("null_sd", np.nan)
+        self.chance[at] = details.get("chance", np.nan)
         if outcome.counts:
             self.counts[at] = "; ".join(f"{name}={count}" for name, count in outcome.counts.items())
         if outcome.notes:

@@ -22,10 +22,10 @@ from repcompare.engine.plan import Plan
 from repcompare.engine.prepare import PartInfo
 from repcompare.engine.rows import Choices
 from repcompare.labels.store import atomic
-from repcompare.measures._measure import Measure
+from repcompare.measures._measure import Folds, Measure
 
 log = logging.getLogger("repcompare.plan")
-FORMAT = "repcompare-checkpoint-3"
+FORMAT = "repcompare-checkpoint-5"
 
 
 @dataclass
@@ -115,20 +115,28 @@ class Checkpoint:
 
 def _context(plan: Plan) -> str:
     options = plan.study.options
-    folds = None if plan.folds is None else [[a.tolist(), b.tolist()] for a, b in plan.folds.splits]
+    # a list: tables are filed by the position of their measure, so another order is another tile
     return _hash(
         {
             "format": FORMAT,
-            "measures": {label: _definition(m) for label, m in plan.study.measures.items()},
+            "measures": [[label, *_definition(m)] for label, m in plan.study.measures.items()],
             "stimuli": plan.stimuli.tolist(),
-            "folds": folds,
+            "folds": _drawn(plan.folds),
             "nan": options.nan,
-            "ceiling": [options.ceiling, options.n_splits],
+            "ceiling": [options.ceiling_name, options.n_splits],
             "seed": options.seed,
-            "direction": options.direction,
+            "direction": [options.direction, plan.study.square],  # a square table has its reverse scores in itself
             "choices": _rows(plan.drawn.choices),
         }
     )
+
+
+def _drawn(folds: Folds | None) -> list[Any]:
+    """The row numbers of folds, and the labels of rows that inner folds and delays respect."""
+    if folds is None:
+        return []
+    splits = [[a.tolist(), b.tolist()] for a, b in folds.splits]
+    return [splits, folds.gap, folds.in_time, *(_plain(labels) for labels in (folds.groups, folds.segments))]
 
 
 def _rows(choices: Choices | None) -> list[Any]:
@@ -147,6 +155,12 @@ def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
 
 
+def _written(value: Any) -> Any:
+    """What json does not know: arrays inside options whole (their repr leaves out the middle), else the repr."""
+    plain = _plain(value)
+    return repr(value) if plain is value else plain
+
+
 def _hash(content: Any) -> str:
-    text = json.dumps(content, sort_keys=True, default=repr)
+    text = json.dumps(content, sort_keys=True, default=_written)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
+from repcompare.engine.label_rows import class_folds, with_classes
 from repcompare.engine.rows import (
     Choices,
     Rows,
@@ -18,11 +19,12 @@ from repcompare.engine.rows import (
     make_null,
     make_subsets,
 )
-from repcompare.engine.study import Options, Study
+from repcompare.engine.study import Options, Study, known_ceilings
 from repcompare.errors import AlignmentError, MeasureError, OptionError
 from repcompare.labels.align import Alignment, align, to_matrix
 from repcompare.labels.schema import sample_dim, stimulus_labels
 from repcompare.measures._measure import Folds, Measure
+from repcompare.statistics.held_out_tests import MOST_BYTES
 from repcompare.statistics.series import SeriesNull
 
 OVERHEAD = 1.2  # of the sum of states and buffers
@@ -169,6 +171,8 @@ def make_plan(study: Study) -> Plan:
     OptionError
         When the plan needs more than the memory it may use.
     """
+    if study.options.ceiling_name == "given":
+        known_ceilings(study.options.ceiling, list(study.targets))
     parts = _parts(study)
     alignment = align({p.title: p.data for p in parts}, study.options.stimuli)
     stimuli = _in_time(parts, alignment.stimuli)
@@ -184,9 +188,13 @@ def make_plan(study: Study) -> Plan:
 
 
 def _draw(study: Study, stimuli: np.ndarray) -> Drawn:
-    options, rows = study.options, describe_rows(study, stimuli)
-    null, subsets = make_null(study, stimuli, rows), make_subsets(rows, options)
-    folds = draw_folds(rows, options) if any(m.fitted for m in study.measures.values()) else None
+    options, measures = study.options, list(study.measures.values())
+    rows = with_classes(describe_rows(study, stimuli), study, stimuli)
+    decoders = all(m.classes is not None for m in measures)  # exchange labels
+    null = None if decoders else make_null(study, stimuli, rows)
+    subsets = make_subsets(rows, options, measures)
+    stratified = None if rows.classes is None else class_folds
+    folds = draw_folds(rows, options, stratified) if any(m.fitted for m in measures) else None
     return Drawn(rows, folds, make_choices(study, rows, folds), null, subsets)
 
 
@@ -222,27 +230,30 @@ def _memory(study: Study, parts: tuple[Part, ...], drawn: Drawn) -> tuple[int, i
 
     Counted are the states, the arrays being prepared, and one more copy of each for centring.
     """
-    options, n = study.options, drawn.rows.n
+    options, n, limit = study.options, drawn.rows.n, study.options.most_bytes
     states, buffer = [], 0
     for part in parts:
         p, itemsize = part.data.sizes["unit"], part.data["response"].dtype.itemsize
         buffer = max(buffer, part.data["response"].size * itemsize + n * min(p, n) * 8)
         states.append(sum(_state_bytes(part, m, drawn, options) for m in study.measures.values()))
+    if (options.permutations or options.confidence) and any(m.held_out is not None for m in study.measures.values()):
+        widest = max(ds.sizes["unit"] for ds in study.targets.values())  # predictions of one target by all sources
+        buffer += 8 * n * widest * -(-len(study.sources) // options.threads) + MOST_BYTES
     table = 100 * len(study.sources) * len(study.targets) * len(study.measures)  # numbers and their labels
     rest = options.threads * buffer + table
     whole = int(OVERHEAD * (sum(states) + rest))
     longest = max(len(study.sources), len(study.targets))
-    if options.memory is None or whole <= options.memory:
+    if limit is None or whole <= limit:
         return whole, _checkpointed(longest) if options.checkpoint is not None else longest, False
-    block = int((options.memory / OVERHEAD - rest) / (2 * max(states)))  # a block of sources and one of targets
+    block = int((limit / OVERHEAD - rest) / (2 * max(states)))  # a block of sources and one of targets
     if options.permutations or options.confidence or block < 1:
         least = whole if options.permutations or options.confidence else int(OVERHEAD * (2 * max(states) + rest))
         raise OptionError(
-            f"memory={options.memory} bytes is too little: the run needs at least {least} ({_size(least)}) for "
+            f"memory={limit} bytes is too little: the run needs at least {least} ({_size(least)}) for "
             f"{len(parts)} parts of {n} stimuli; raise memory=, compare fewer parts at a time"
             + (", or leave out confidence= and permutations=" if least == whole else "")
         )
-    return options.memory, min(block, longest), True
+    return limit, min(block, longest), True
 
 
 def _state_bytes(part: Part, measure: Measure, drawn: Drawn, options: Options) -> int:

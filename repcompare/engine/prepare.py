@@ -126,7 +126,7 @@ def _prepare(part: Part, plan: Plan) -> Prepared:
             as_target[label] = measure.prepared(data, plan.folds, side="target")
         if plan.keeps_values(measure, part.side):
             permutable[measure.needs] = data
-    if options.ceiling and part.side != "source":
+    if options.ceiling_name == "split_half" and part.side != "source":
         ceilings, warnings = _ceilings(part, plan, kept)
         info = replace(info, ceilings=ceilings, warnings=warnings)
     return Prepared(info, as_source, as_target, permutable)
@@ -144,14 +144,16 @@ def _info(part: Part, plan: Plan, values: Array, kept: np.ndarray) -> PartInfo:
 
 def _uses_trials(part: Part, plan: Plan) -> bool:
     """Whether a result depends on single presentations, and not on their means alone."""
-    single = plan.study.options.ceiling is not None or any(m.needs != "mean" for m in plan.study.measures.values())
+    single = plan.study.options.ceiling_name == "split_half" or any(
+        m.needs != "mean" for m in plan.study.measures.values()
+    )
     return single and sample_dim(part.data) == "presentation"
 
 
 def _trials(ds: xr.Dataset) -> str:
     """Hash of single presentations with what tells them apart."""
     hasher = hashlib.blake2b(digest(np.asarray(ds["response"].values)).encode(), digest_size=16)
-    for name in ("stimulus_id", "repeat"):
+    for name in ("stimulus_id", "repeat", "run", "session"):
         if name in ds.coords:
             hasher.update("\x1f".join(text(ds[name].values).astype(str).tolist()).encode())
     hasher.update(str(ds.attrs.get("pseudo_population")).encode())

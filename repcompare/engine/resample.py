@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from repcompare.engine.cells import Cells
+from repcompare.engine.held_out import (
+    check_exchange,
+    exchanged_groups,
+    false_discoveries,
+    fixed_intervals,
+    fixed_test,
+    why_refitted,
+)
+from repcompare.engine.labels import label_test, no_width, part_scores
 from repcompare.engine.pairs import scores
 from repcompare.engine.plan import Plan
 from repcompare.engine.prepare import Prepared
@@ -16,8 +26,10 @@ from repcompare.engine.progress import Tick
 from repcompare.engine.threads import Map
 from repcompare.errors import MeasureError
 from repcompare.measures._measure import Index
+from repcompare.statistics.held_out_intervals import Score, score_of
+from repcompare.statistics.held_out_tests import whole_orders
 from repcompare.statistics.influence import above_floor, calibrate, permutation_floor
-from repcompare.statistics.resampling import interval, permutation_pvalues, permutations
+from repcompare.statistics.resampling import interval, permutation_pvalues
 from repcompare.statistics.series import Phases, draws
 
 Float64 = npt.NDArray[np.float64]
@@ -35,32 +47,91 @@ class Work:
 
 
 def n_resamples(plan: Plan) -> int:
-    """Return how many resampling tasks a plan has."""
+    """Return how many resampling tasks a plan has.
+
+    Raises
+    ------
+    MeasureError
+        Where groups of stimuli cannot change places.
+    """
     options = plan.study.options
     count = 0
     for measure in plan.study.measures.values():
-        count += options.permutations
+        if options.permutations and measure.null_scores is None:
+            fixed = measure.fitted and not why_refitted(plan, measure)
+            if measure.fitted:
+                check_exchange(plan, measure)
+            count += len(plan.study.targets) if fixed else options.permutations
         if plan.drawn.subsets is not None and measure.restrict is not None:
             count += len(plan.drawn.subsets.rows)
     return count
 
 
-def resample(work: Work, label: str, score: Float64) -> dict[str, Float64]:
-    """Intervals and p-values of one measure, as far as they were asked for and are defined."""
-    options = work.plan.study.options
-    out: dict[str, Float64] = {}
-    if options.confidence and work.plan.study.measures[label].restrict is not None:
-        out["score_low"], out["score_high"] = _interval(work, label, score)
+@dataclass(frozen=True)
+class Resampled:
+    """Intervals and p-values of one measure, as far as they were asked for and are defined.
+
+    Attributes
+    ----------
+    cells : dict of str to ndarray of shape (n_sources, n_targets)
+    units : dict of str to ndarray of shape (n_sources, n_units of all targets)
+    interval : str
+        Name of the intervals, where they are not those of the whole table.
+    notes : tuple of str
+        What was decided.
+    exchange : str
+        What permutations of labels exchanged.
+    """
+
+    cells: dict[str, Float64] = field(default_factory=dict)
+    units: dict[str, Float64] = field(default_factory=dict)
+    interval: str = ""
+    notes: tuple[str, ...] = ()
+    exchange: str = ""
+
+
+def resample(work: Work, label: str, cells: Cells) -> Resampled:
+    """Intervals and p-values of one measure."""
+    options, measure = work.plan.study.options, work.plan.study.measures[label]
+    out, units, name, notes, exchange = {}, {}, "", [], ""
+    if options.confidence and (measure.restrict is not None or measure.part_scores is not None):
+        out["score_low"], out["score_high"] = _interval(work, label, cells.score)
+        notes += no_width(label, measure, out["score_high"] - out["score_low"])
+    elif options.confidence and measure.held_out is not None:
+        found = fixed_intervals(work.plan, label, (work.sources, work.targets), cells, work.each)
+        out |= {"score_low": found.low, "score_high": found.high}
+        name = found.name
+        notes += [f"interval_over_folds: {label}: {why}; it may be too narrow" for why in found.over_folds]
     if options.permutations:
-        null = _null(work, label)
-        measure = work.plan.study.measures[label]
-        greater = measure.kind != "distance"
-        best = measure.score_range[1] if greater else measure.score_range[0]
-        out["score_floor"] = null.mean(axis=0)
-        if options.calibrated and np.isfinite(best):
-            out["score_calibrated"] = calibrate(score, null, maximum=best, greater=greater)
-            out["score_calibrated_best"] = _calibrated_best(score, null, best, greater)
+        tested = _tested(work, label, cells.score)
+        exchange = str(tested.pop("exchange", ""))
+        units = {key: values for key, values in tested.items() if key.startswith("score_unit")}
+        out |= {key: values for key, values in tested.items() if key not in units}
+        out["score_pvalue_fdr"] = false_discoveries(out["score_pvalue"])
+        why = why_refitted(work.plan, measure) if measure.fitted and measure.null_scores is None else ""
+        notes += [f"refitted: {label} was fitted again under every permutation: {why}"] if why else []
+    return Resampled(out, units, name, tuple(notes), exchange)
+
+
+def _tested(work: Work, label: str, score: Float64) -> dict[str, Any]:
+    """P-values, floor and calibrated scores of one measure; of encoders by fixed predictions where these will do."""
+    measure, options = work.plan.study.measures[label], work.plan.study.options
+    greater = measure.kind != "distance"
+    if measure.null_scores is not None:
+        null, out = label_test(work.plan, label, (work.sources, work.targets), score, work.each)
+    elif measure.fitted and not why_refitted(work.plan, measure):
+        out = fixed_test(work.plan, label, (work.sources, work.targets), work.each, work.tick)
+        null = out.pop("null")
+        if score_of(measure) != Score():
+            return out  # the null is one of r, whatever the score
+    else:
+        null, out = _null(work, label), {}
         out["score_pvalue"], out["score_pvalue_corrected"] = permutation_pvalues(score, null, greater=greater)
+    out["score_floor"] = null.mean(axis=0)
+    best = measure.score_range[1] if greater else measure.score_range[0]
+    if options.calibrated and np.isfinite(best):
+        out["score_calibrated"] = calibrate(score, null, maximum=best, greater=greater)
+        out["score_calibrated_best"] = _calibrated_best(score, null, best, greater)
     return out
 
 
@@ -78,7 +149,11 @@ def _calibrated_best(score: Float64, null: Float64, maximum: float, greater: boo
 def _interval(work: Work, label: str, score: Float64) -> tuple[Float64, Float64]:
     measure, options, removed = work.plan.study.measures[label], work.plan.study.options, work.plan.drawn.subsets
     restrict = measure.restrict
-    assert restrict is not None and options.confidence is not None and removed is not None
+    assert options.confidence is not None and removed is not None
+    if measure.part_scores is not None:
+        parts = part_scores(measure, label, (work.sources, work.targets), removed.rows, work.each)
+        return interval(score, parts, removed.n, options.confidence)
+    assert restrict is not None
 
     def subset(rows: Index) -> Float64:
         y = [restrict(t.as_target[label], rows) for t in work.targets]
@@ -103,7 +178,8 @@ def _null(work: Work, label: str) -> Float64:
 
     null = work.plan.drawn.null
     if null is None:
-        return np.array(work.each(permuted, permutations(n, options.permutations, options.seed)))
+        groups = exchanged_groups(work.plan) if measure.fitted else None
+        return np.array(work.each(permuted, whole_orders(n, groups, options.permutations, options.seed)))
     return np.array(work.each(permuted, draws(null, n, options.permutations, options.seed)))
 
 

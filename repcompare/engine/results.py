@@ -16,7 +16,9 @@ import xarray as xr
 from repcompare.engine.cells import SEPARATOR, Cells
 from repcompare.engine.plan import Plan
 from repcompare.engine.prepare import PartInfo
+from repcompare.engine.resample import Resampled
 from repcompare.engine.rows import Choices
+from repcompare.engine.study import known_ceilings
 from repcompare.labels.scores import Axes, assemble, normalise_by_ceiling
 
 RESAMPLED = (
@@ -27,7 +29,9 @@ RESAMPLED = (
     "score_calibrated_best",
     "score_pvalue",
     "score_pvalue_corrected",
+    "score_pvalue_fdr",
 )
+RESAMPLED_UNITS = ("score_unit_pvalue", "score_unit_pvalue_corrected", "score_unit_pvalue_fdr")
 POSITIONAL = re.compile(r"#[a-z]*\d+")  # what adapters call stimuli under stimuli="positional"
 Float64 = npt.NDArray[np.float64]
 Sides = tuple[Sequence[PartInfo], Sequence[PartInfo]]
@@ -37,7 +41,7 @@ def to_scores(
     plan: Plan,
     sides: Sides,
     results: Mapping[str, Cells],
-    resampled: Mapping[str, Mapping[str, Float64]],
+    resampled: Mapping[str, Resampled],
     seconds: float,
 ) -> xr.Dataset:
     """Assemble what the tasks of a run gave into one scores dataset.
@@ -48,7 +52,7 @@ def to_scores(
     sides : tuple of two sequences of PartInfo
         Sources and targets.
     results : mapping of measure label to Cells
-    resampled : mapping of measure label to arrays of shape (n_sources, n_targets)
+    resampled : mapping of measure label to Resampled
         Intervals and p-values, where there are any.
     seconds : float
         Of the whole run.
@@ -67,18 +71,33 @@ def to_scores(
         "n_target_units": _spread(np.array([len(t.unit_ids) for t in targets])[None, :, None], shape),
         "n_dropped": _spread(_dropped(plan, sources, targets), shape),
     }
-    ceiling = np.array([[t.ceilings.get(label, np.nan) for label in results] for t in targets])
+    ceiling = _ceilings(plan, targets, results)
     cells["score_ceiling"] = _spread(ceiling[None], shape)
     cells["score_normalised"] = normalise_by_ceiling(cells["score"], cells["score_ceiling"])
     for name in RESAMPLED:
         missing = np.full(shape[:2], np.nan)
-        cells[name] = np.stack([resampled[label].get(name, missing) for label in results], axis=-1)
+        cells[name] = np.stack([resampled[label].cells.get(name, missing) for label in results], axis=-1)
     cells |= _fold_scores(results, plan) | _selection_scores(results, plan)
+    if any(np.isfinite(r.chance).any() for r in results.values()):
+        cells["score_chance"] = np.stack([r.chance for r in results.values()], axis=-1)
     if plan.study.options.direction == "both":
         cells["score_reverse"] = np.stack([_reversed(plan, label, r) for label, r in results.items()], axis=-1)
         cells["score_mean"] = (cells["score"] + cells["score_reverse"]) / 2
     axes, unit_cells = _axes(plan, targets, results)
-    return assemble(cells | unit_cells, axes, _record(plan, sides, results, seconds))
+    for name in RESAMPLED_UNITS if any(one.units for one in resampled.values()) else ():
+        empty = np.full((shape[0], len(axes.coords["target_unit_id"][1])), np.nan)
+        cells[name] = np.stack([one.units.get(name, empty) for one in resampled.values()], axis=1)
+    record = _record(plan, sides, results, seconds)
+    return assemble(cells | unit_cells, axes, _resampled_record(record, resampled))
+
+
+def _ceilings(plan: Plan, targets: Sequence[PartInfo], results: Mapping[str, Cells]) -> Float64:
+    """Return the ceilings of all targets and measures, (n_targets, n_measures); a known one is no distance's."""
+    study = plan.study
+    if study.options.ceiling_name != "given":
+        return np.array([[t.ceilings.get(label, np.nan) for label in results] for t in targets])
+    known = np.array(list(known_ceilings(study.options.ceiling, list(study.targets)).values()))
+    return np.where([m.kind != "distance" for m in study.measures.values()], known[:, None], np.nan)
 
 
 def _spread(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -186,8 +205,8 @@ def _record(plan: Plan, sides: Sides, results: Mapping[str, Cells], seconds: flo
         "n_stimuli_left_out": plan.alignment.n_left_out,
         "nan_policy": options.nan,
         "folds": plan.folds.scheme if plan.folds else "none",
-        "ceiling": options.ceiling or "none",
-        "normalisation": "attenuation" if options.ceiling else "none",
+        "ceiling": options.ceiling_name,
+        "normalisation": "attenuation" if options.ceiling is not None else "none",
         "confidence": options.confidence or "none",
         "interval": plan.drawn.subsets.name if plan.drawn.subsets else "none",
         "permutations": options.permutations,
@@ -199,10 +218,45 @@ def _record(plan: Plan, sides: Sides, results: Mapping[str, Cells], seconds: flo
     }
     if plan.drawn.choices is not None:
         record |= {"selection": _selection_names(plan.drawn.choices, plan.stimuli), "square": int(plan.study.square)}
+    if options.forced:
+        record["forced"] = list(options.forced)
     if options.hash_inputs:
         record["inputs"] = [f"{name}: {part.digest}" for name, part in both]
     warnings = _warnings(plan, [*sides[0], *sides[1]], results)
     return record | ({"warnings": warnings} if warnings else {})
+
+
+def _cell_notes(plan: Plan, label: str, cells: Cells) -> list[str]:
+    """Return the notes of cells, those of one kind together: the first, whose it is, and how many more cells have one."""
+    names = list(plan.study.sources), list(plan.study.targets)
+    seen: dict[str, dict[tuple[int, int], str]] = {}
+    for i, j in np.argwhere(cells.notes != "").tolist():
+        for note in cells.notes[i, j].split(SEPARATOR):
+            seen.setdefault(note.partition(":")[0], {}).setdefault((i, j), note)
+    lines = []
+    for code, notes in seen.items():
+        (i, j), first = next(iter(notes.items()))
+        _, colon, rest = first.partition(": ")
+        more = f" (and {len(notes) - 1} cells more)" if len(notes) > 1 else ""
+        lines.append(
+            f"{code}{colon}{label}, source {names[0][i]!r}, target {names[1][j]!r}: {rest}{more}" if colon else code
+        )
+    return lines
+
+
+def _resampled_record(record: dict[str, Any], resampled: Mapping[str, Resampled]) -> dict[str, Any]:
+    """Add how encoders were tested, and over what their intervals are."""
+    names = {one.interval for one in resampled.values() if one.interval}
+    whole = [record["interval"]] if record["interval"] != "none" else []
+    notes = [note for one in resampled.values() for note in one.notes]
+    out = record | ({"interval": "; ".join([*whole, *sorted(names)])} if names else {})
+    exchanged = {one.exchange for one in resampled.values() if one.exchange}
+    if exchanged:
+        out |= {
+            "exchange": "; ".join(sorted(exchanged)),
+            "correction": "max, scores in units of the null of their target",
+        }
+    return out | ({"warnings": [*record.get("warnings", []), *notes]} if notes else {})
 
 
 def _selection_names(choices: Choices, stimuli: np.ndarray) -> list[str]:
@@ -234,10 +288,8 @@ def _warnings(plan: Plan, parts: Sequence[PartInfo], results: Mapping[str, Cells
         failed = int((cells.reason != "").sum())
         if failed:
             found[f"failed: {label}: {failed} of {cells.score.size} cells have no score; see 'reason'"] = None
-        notes = [note for joined in cells.notes[cells.notes != ""] for note in joined.split(SEPARATOR)]
-        for code in dict.fromkeys(note.partition(":")[0] for note in notes):
-            same = [note for note in notes if note.startswith(code)]
-            found[f"{same[0]}" + (f" (and {len(same) - 1} cells more)" if len(same) > 1 else "")] = None
-        if plan.study.options.confidence and plan.study.measures[label].restrict is None:
+        found |= dict.fromkeys(_cell_notes(plan, label, cells))
+        m = plan.study.measures[label]
+        if plan.study.options.confidence and m.restrict is None and m.held_out is None and m.part_scores is None:
             found[f"no_interval: {label} has no interval over stimuli"] = None
     return list(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,14 +11,15 @@ import xarray as xr
 
 from repcompare.engine.study import Options, Study
 from repcompare.errors import AlignmentError, MeasureError, OptionError, suggest
-from repcompare.labels.align import row_labels, to_matrix
+from repcompare.labels.align import row_labels, row_numbers, to_matrix
 from repcompare.labels.recordings import find_labels, find_runs, haemodynamic_gap
-from repcompare.labels.schema import sample_dim
-from repcompare.measures._measure import Folds, Index
+from repcompare.labels.schema import sample_dim, stimulus_labels
+from repcompare.measures._measure import Folds, Index, Measure
 from repcompare.statistics.best import halves, inner_folds
 from repcompare.statistics.folds import Sample, autocorrelation_gap, make_folds
+from repcompare.statistics.given_rows import Origin
 from repcompare.statistics.resampling import subsets
-from repcompare.statistics.series import SeriesNull, exchangeable, series_null, touching
+from repcompare.statistics.series import SeriesNull, exchangeable, series_null, stretches, touching
 
 BLOCK_LABELS = ("run", "session")
 TOUCHING = (
@@ -48,6 +49,14 @@ class Rows:
         Labels of a recording's stretches: groups, runs, sessions.
     notes : tuple of str
         What was decided.
+    segments : ndarray of shape (n,), optional
+        Stretches of a recording that delays do not leave: runs, sessions, and what lies between rows that are missing.
+    classes : ndarray of int, shape (n_targets, n), optional
+        Class of each row in each target, where targets hold labels.
+    class_names : tuple of ndarray of str
+        Names of the classes of each target.
+    origin : Origin, optional
+        Rows of the input, which folds that are given by number mean.
     """
 
     n: int
@@ -57,6 +66,10 @@ class Rows:
     gap: int = 0
     blocks: tuple[np.ndarray, ...] = ()
     notes: tuple[str, ...] = ()
+    segments: Index | None = None
+    classes: Index | None = None
+    class_names: tuple[np.ndarray, ...] = ()
+    origin: Origin | None = None
 
     @property
     def codes(self) -> Index | None:
@@ -81,12 +94,27 @@ def describe_rows(study: Study, stimuli: np.ndarray) -> Rows:
     elif (fitted or continuous) and isinstance(options.folds, (int, np.integer)):
         labels, note = find_runs(parts, stimuli)
         runs = labels is not None
+    origin = Origin(*row_numbers(parts, stimuli))
     if not continuous:
-        return Rows(len(stimuli), "stimulus", labels, runs, notes=(note,) if note else ())
-    found = (_found(name, parts, stimuli) for name in BLOCK_LABELS)
+        _refuse_delays(study)
+        return Rows(len(stimuli), "stimulus", labels, runs, notes=(note,) if note else (), origin=origin)
+    found = [_found(name, parts, stimuli) for name in BLOCK_LABELS]
     blocks = tuple(some for some in (labels, *found) if some is not None)
     gap = _gap(study, stimuli, labels if runs else None) if fitted or options.best else 0
-    return Rows(len(stimuli), "time", labels, runs, gap, blocks, (note,) if note else ())
+    recording = next(ds for ds in parts if sample_dim(ds) == "time")
+    place = {name: i for i, name in enumerate(stimulus_labels(recording).tolist())}
+    segments = stretches([place[name] for name in stimuli.tolist()], *found)
+    return Rows(len(stimuli), "time", labels, runs, gap, blocks, (note,) if note else (), segments, origin=origin)
+
+
+def _refuse_delays(study: Study) -> None:
+    """Raise where a measure looks into the past and the rows have none."""
+    delayed = [label for label, m in study.measures.items() if m.reach]
+    if delayed:
+        raise OptionError(
+            f"{delayed[0]}: delays need rows in the order of time, and these are stimuli, in the order of their names; give "
+            "recordings with dims=('time', 'unit') and time=, or leave delays out (measures='ridge')"
+        )
 
 
 def _given(name: str, parts: Sequence[xr.Dataset], stimuli: np.ndarray) -> np.ndarray:
@@ -110,7 +138,7 @@ def _gap(study: Study, stimuli: np.ndarray, runs: np.ndarray | None) -> int:
     if options.gap != "auto":
         return int(options.gap)
     sides = [*study.targets.values(), *(study.sources.values() if options.direction == "both" else ())]
-    longest = 0
+    longest = max(m.reach for m in study.measures.values())
     for ds in sides:
         values = to_matrix(ds, stimuli)
         seen = ~np.isnan(values).all(axis=0)
@@ -118,14 +146,30 @@ def _gap(study: Study, stimuli: np.ndarray, runs: np.ndarray | None) -> int:
     return longest
 
 
-def draw_folds(rows: Rows, options: Options) -> Folds:
-    """Draw the folds of the fitted measures."""
+def draw_folds(rows: Rows, options: Options, stratified: Stratified | None = None) -> Folds:
+    """Draw the folds of the fitted measures; ``stratified (rows, folds, gap, options)`` where targets hold labels."""
     folds = "loo" if rows.runs and rows.sample != "time" else options.folds
     measured = isinstance(folds, (int, np.integer)) or options.gap != "auto"
     gap = rows.gap if measured else 0
     if rows.sample != "time" and options.gap != "auto":
         gap = int(options.gap)
-    return make_folds(rows.n, folds, groups=rows.groups, seed=options.seed, sample=rows.sample, gap=gap)
+    if rows.origin is not None:
+        folds = rows.origin.given(folds)
+    if stratified is not None:
+        drawn = stratified(rows, folds, gap, options)
+    else:
+        how: Any = {
+            "groups": rows.groups,
+            "seed": options.seed,
+            "sample": rows.sample,
+            "gap": gap,
+            "force": options.forced,
+        }
+        drawn = make_folds(rows.n, folds, **how)
+    return replace(drawn, segments=rows.segments)
+
+
+Stratified = Callable[[Rows, Any, int, Options], Folds]
 
 
 @dataclass(frozen=True)
@@ -184,18 +228,18 @@ def make_null(study: Study, stimuli: np.ndarray, rows: Rows) -> SeriesNull | Non
         When nothing of it may be permuted.
     """
     options = study.options
-    if rows.sample != "time" and options.null != "auto":
+    if rows.sample != "time" and options.series_null != "auto":
         raise OptionError(
-            f"null={options.null!r} is for recordings (sample dim 'time'); stimuli are permuted; leave it out"
+            f"null={options.series_null!r} is for recordings (sample dim 'time'); stimuli are permuted; leave it out"
         )
     if rows.sample != "time" or not options.permutations:
         return None
     runs, complete = rows.codes if rows.runs else None, options.nan != "pairwise"
-    if options.null not in ("auto", "blocks"):
-        return series_null(rows.n, options.null, runs=runs, complete=complete)
+    if options.series_null not in ("auto", "blocks"):
+        return series_null(rows.n, options.series_null, runs=runs, complete=complete)
     targets = [to_matrix(ds, stimuli) for ds in study.targets.values()] if rows.blocks else []
     apart = [some for some in rows.blocks if not any(touching(y, exchangeable(some)) for y in targets)]
-    if options.null == "auto":
+    if options.series_null == "auto":
         return series_null(rows.n, labels=apart, runs=runs, complete=complete)
     null = series_null(rows.n, "blocks", labels=apart or rows.blocks, runs=runs, complete=complete)
     return null if apart else replace(null, note=TOUCHING)
@@ -210,15 +254,17 @@ class Subsets:
     rows: tuple[Index, ...]
 
 
-def make_subsets(rows: Rows, options: Options) -> Subsets | None:
+def make_subsets(rows: Rows, options: Options, measures: Sequence[Measure]) -> Subsets | None:
     """Return what the intervals are made of; whole groups, and whole blocks of a recording, are removed together.
+
+    Encoders need none: theirs are made of held-out predictions.
 
     Raises
     ------
     OptionError
         When a recording has too few blocks.
     """
-    if options.confidence is None:
+    if options.confidence is None or all(m.held_out is not None for m in measures):
         return None
     codes: Any = np.arange(rows.n) if rows.runs or rows.groups is None else rows.codes
     what = "" if rows.runs or rows.groups is None else "groups"

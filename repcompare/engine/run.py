@@ -16,7 +16,7 @@ from repcompare.engine.pairs import compare_tile
 from repcompare.engine.plan import Plan, make_plan
 from repcompare.engine.prepare import PartInfo, Prepared, identify_part, prepare_part
 from repcompare.engine.progress import Tick, ticking
-from repcompare.engine.resample import Work, n_resamples, resample
+from repcompare.engine.resample import Resampled, Work, n_resamples, resample
 from repcompare.engine.results import to_scores
 from repcompare.engine.selection import add_reverse, add_selection
 from repcompare.engine.study import Study
@@ -51,12 +51,12 @@ def run(study: Study) -> xr.Dataset:
     with workers(plan) as each, ticking(_n_tasks(plan), study.options.progress) as tick:
         states = States(plan, each, tick, store)
         tables = _all_tiles(plan, states, store)
-        resampled: dict[str, dict[str, Any]] = {label: {} for label in tables}
+        resampled = {label: Resampled() for label in tables}
         if study.options.permutations or study.options.confidence:
             sources = states.get(range(len(study.sources)))
             targets = sources if study.square else states.get(range(len(study.sources), len(plan.parts)))
             work = Work(plan, sources, targets, each, tick)
-            resampled = {label: resample(work, label, tables[label].score) for label in tables}
+            resampled = {label: resample(work, label, tables[label]) for label in tables}
         infos = states.all_infos()
     if store is not None:
         log.info("checkpoint: %d of %d tiles reused", store.hits, len(plan.tiles))

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
-from repcompare.errors import OptionError, choose
+from repcompare.errors import OptionError, choose, n_bytes, some
 from repcompare.labels.align import POLICIES
 from repcompare.labels.formats import read
 from repcompare.labels.parts import WHOLE, checked, parts_of, split_by
 from repcompare.measures._measure import Measure
 from repcompare.measures.registry import menu, resolve
-from repcompare.statistics.series import NULLS
+from repcompare.statistics.folds import FORCES
+from repcompare.statistics.label_folds import LEAVE_ONE_OUT
+from repcompare.statistics.series import NULLS, REFIT
 
 __all__ = ["Options", "Study", "declare", "load", "menu"]
 
@@ -43,16 +46,18 @@ class Options:
         Label of the rows (``"run"``, ``"stimulus_category"``): whole groups are held out together.
     gap : int or "auto"
         Rows of a recording left out on either side of a test block; measured from the targets by default.
-    ceiling : {None, "split_half"}
-        Noise ceiling from the repeats of the target.
+    force : str or iterable of {"repeats", "time_shuffle", "leave_one_out"}
+        Guards of the folds that are overridden.
+    ceiling : {None, "split_half"}, number, array-like of shape (n_targets,), or mapping of target to number
+        Noise ceiling from the repeats of the target, or one that is known.
     n_splits : int
         Random halvings of the repeats behind the ceiling, and of the stimuli behind the choice of a source.
     confidence : float, optional
         Coverage of the intervals over stimuli.
     permutations : int
         Permutations of the stimuli behind the p-values.
-    null : {"auto", "blocks", "phase", "shift"}
-        What is permuted in a recording.
+    null : {"auto", "blocks", "phase", "shift", "refit"}
+        What is permuted in a recording; whether encoders are fitted again under every permutation.
     calibrated : bool
         Also give scores above their permutation floor.
     best : bool
@@ -63,8 +68,8 @@ class Options:
         Of folds, halvings and permutations.
     n_jobs : int
         Threads; -1 takes every core of this process.
-    memory : int, optional
-        Bytes that the run may need; parts are prepared and compared tile by tile to stay below.
+    memory : int or str, optional
+        Bytes that the run may need, or text such as ``"4GB"``; parts are prepared and compared tile by tile to stay below.
     checkpoint : path, optional
         Folder in which finished tiles are kept.
     resume : bool
@@ -82,7 +87,8 @@ class Options:
     folds: Any = 5
     groups: str | None = None
     gap: int | str = "auto"
-    ceiling: str | None = None
+    force: Any = ()
+    ceiling: Any = None
     n_splits: int = 20
     confidence: float | None = None
     permutations: int = 0
@@ -92,7 +98,7 @@ class Options:
     direction: str = "forward"
     seed: int = 0
     n_jobs: int = 1
-    memory: int | None = None
+    memory: int | str | None = None
     checkpoint: str | os.PathLike[str] | None = None
     resume: bool = True
     unit_scores: bool = False
@@ -102,15 +108,20 @@ class Options:
     def __post_init__(self) -> None:
         choose(self.stimuli, POLICIES, "stimuli")
         choose(self.nan, NAN_POLICIES, "nan")
-        choose(self.ceiling, CEILINGS, "ceiling")
+        for name in self.forced:
+            choose(name, (*FORCES, LEAVE_ONE_OUT), "force")
+        if self.groups is not None and not isinstance(self.groups, str):
+            raise OptionError(
+                f"groups= is a {type(self.groups).__name__}; expected the name of a label of the rows; give it to a part by "
+                "assign_coords(stimulus_category=('stimulus', labels))"
+            )
+        if self.ceiling is None or isinstance(self.ceiling, str):
+            choose(self.ceiling, CEILINGS, "ceiling")
         choose(self.direction, DIRECTIONS, "direction")
-        choose(self.null, NULLS, "null")
+        choose(self.null, (*NULLS, REFIT), "null")
         if self.gap != "auto" and (not isinstance(self.gap, int) or isinstance(self.gap, bool) or self.gap < 0):
             raise OptionError(f"gap={self.gap!r}; expected a number of rows, or 'auto'")
-        for name, least in (("permutations", 0), ("n_jobs", -1), ("n_splits", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise OptionError(f"{name}={value!r}; expected a whole number of at least {least}")
+        self._check_numbers()
         if self.calibrated and self.permutations < LEAST_CALIBRATED:
             raise OptionError(f"calibrated=True needs permutations= of at least {LEAST_CALIBRATED}")
         if self.n_jobs == 0:
@@ -118,10 +129,68 @@ class Options:
         if self.confidence is not None and not 0 < self.confidence < 1:
             raise OptionError(f"confidence={self.confidence!r}; expected a number between 0 and 1, such as 0.95")
 
+    def _check_numbers(self) -> None:
+        for name, least in (("permutations", 0), ("n_jobs", -1), ("n_splits", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
+                raise OptionError(f"{name}={value!r}; expected a whole number of at least {least}")
+            object.__setattr__(self, name, int(value))  # numpy's would overflow, and are no attribute of a file
+        if self.memory is not None:
+            n_bytes(self.memory)
+
+    @property
+    def most_bytes(self) -> int | None:
+        """Bytes that the run may need; None without a limit."""
+        return None if self.memory is None else n_bytes(self.memory)
+
+    @property
+    def forced(self) -> tuple[str, ...]:
+        """Guards of the folds that are overridden."""
+        return (self.force,) if isinstance(self.force, str) else tuple(self.force)
+
+    @property
+    def ceiling_name(self) -> str:
+        """Name of the ceiling, for the record."""
+        return "given" if self.ceiling is not None and not isinstance(self.ceiling, str) else self.ceiling or "none"
+
+    @property
+    def series_null(self) -> str:
+        """What is permuted in a recording."""
+        return "auto" if self.null == REFIT else self.null
+
     @property
     def threads(self) -> int:
         """Number of threads."""
         return usable_cores() if self.n_jobs == -1 else self.n_jobs
+
+
+def known_ceilings(ceiling: Any, targets: Sequence[str]) -> dict[str, float]:
+    """Return the ceiling that the user knows of each target.
+
+    Raises
+    ------
+    OptionError
+        Unless there is a number > 0 for each.
+    """
+    if isinstance(ceiling, Mapping):
+        lacking = [name for name in targets if name not in ceiling]
+        if lacking:
+            raise OptionError(
+                f"ceiling= has no number for target {lacking[0]!r}; expected one for each: {some(targets)}"
+            )
+        given = [ceiling[name] for name in targets]
+    else:
+        given = ceiling if np.ndim(ceiling) else [ceiling] * len(targets)
+    try:
+        values = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        values = np.zeros(0)
+    if values.shape != (len(targets),) or not (np.isfinite(values) & (values > 0)).all():
+        raise OptionError(
+            f"ceiling={ceiling!r}; expected 'split_half', or the best score that noise allows, > 0: a number, or one for "
+            f"each of {len(targets)} targets: {some(targets)}"
+        )
+    return dict(zip(targets, values.tolist(), strict=True))
 
 
 def usable_cores() -> int:

@@ -6,7 +6,6 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.model_selection import KFold, check_cv
 from sklearn.utils.validation import check_is_fitted
@@ -238,24 +237,16 @@ class PLSEncoder(_Encoder):
 
     def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> Self:
         """Fit X (n_samples, n_features) to y (n_samples, n_units) or (n_samples,)."""
-        from repcompare.measures.encoding._pls_fit import Direction, Narrow, fit_narrow
+        from repcompare.measures.encoding._pls_fit import Direction
+        from repcompare.measures.encoding._pls_refit import fit_rows, weights_of
 
         choose(self.solver, ("exact", "nipals"), "solver")
         if not self.n_components >= 1:
             raise OptionError(f"n_components={self.n_components!r}; expected a number >= 1")
         x, target = pair(self, X, y, 3)
-        mean_x, mean_y = x.mean(axis=0), target.mean(axis=0)
-        rows, target = x - mean_x, target - mean_y
-        back = None
-        if rows.shape[1] > len(rows):  # PLS does not change under rotations: keep what the rows span
-            back, r = scipy.linalg.qr(rows.T, mode="economic", check_finite=False)
-            rows = r.T
-        limit = min(int(self.n_components), x.shape[1], len(x) - 1)
-        task = Narrow(rows.T @ rows, rows.T @ target, np.eye(rows.shape[1]), limit)
-        fit = fit_narrow(task, limit, Direction(self.solver, self.tol, self.max_iter))
-        coef = fit.scores @ fit.loadings
-        coef = coef if back is None else back @ coef
+        fit = fit_rows(x, target, int(self.n_components), Direction(self.solver, self.tol, self.max_iter))
+        coef = weights_of(fit, len(fit.loadings))
         self.n_components_used_ = len(fit.loadings)
         self.n_iter_ = np.maximum(fit.n_iter, 1)
-        self._keep(np.asarray(coef), mean_y - mean_x @ coef)
+        self._keep(coef, target.mean(axis=0) - x.mean(axis=0) @ coef)
         return self

@@ -5,6 +5,6 @@ from typing import Any as _Any
 
 
 def __getattr__(name: str) -> _Any:
-    if name == "convert_alpha":
-        return _import_module("repcompare.functional._convert").convert_alpha
+    if name in ("alpha_of_fraction", "convert_alpha"):
+        return getattr(_import_module("repcompare.functional._convert"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

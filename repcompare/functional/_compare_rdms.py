@@ -14,7 +14,7 @@ from repcompare.labels.preprocess import average_repeats
 from repcompare.labels.rdms import POLICIES, is_rdms, rdm_set, shared_stimuli, stimuli_of, to_pairs
 from repcompare.labels.schema import sample_dim, stimulus_labels
 from repcompare.measures.registry import make
-from repcompare.measures.rsa import shared_pairs
+from repcompare.measures.rsa import shared_pairs, ties_note
 from repcompare.measures.rsa._condensed import take
 from repcompare.measures.rsa._methods import comparator
 from repcompare.measures.rsa.comparators import embed_both, score
@@ -43,15 +43,19 @@ def compare_labelled(
         _require_squared(sides, theirs.method)
     arrays, rows = _aligned(sides, stimuli)
     found = dict(options)
+    if convention == "rsatoolbox" and "sigma_k" in found:  # its name of the covariance of the stimuli
+        found["stimulus_covariance"] = found.pop("sigma_k")
     if rows is not None and found.get("stimulus_covariance") is not None:
         found["stimulus_covariance"] = _chosen(found["stimulus_covariance"], rows, len(stimuli_of(sides["a"])), "a")
     if control is not None:
         found["control"] = arrays["control"]
     scores = compare_as(arrays["a"], arrays["b"], method, convention, **found)
+    note = ties_note(theirs.method, (row for name in "ab" for row in np.atleast_2d(arrays[name])))
+    attrs = {"method": theirs.method} | ({"warnings": [note]} if note else {})
     if details:
-        return _report(arrays, scores, sides, theirs.method, found)
+        return _report(arrays, scores, sides, theirs.method, found).assign_attrs(attrs)
     named = all(is_rdms(sides[name]) and "rdm" in sides[name].dims for name in ("a", "b"))
-    return _table(np.atleast_2d(scores), sides) if named else scores
+    return _table(np.atleast_2d(scores), sides).assign_attrs(attrs) if named else scores
 
 
 def _as_set(side: Any, name: str) -> Any:
@@ -144,7 +148,7 @@ def _report(
         for name in ("a", "b"):
             values = np.array([[pair[f"negative_{name}"] for pair in row] for row in found])
             out[f"negative_share_{name}"] = (("rdm_a", "rdm_b"), values)
-    return out.assign_attrs(method=method)
+    return out
 
 
 def is_responses(control: Any, x: Any) -> bool:

@@ -69,7 +69,7 @@ def design(rows: Rows, labels: Any, wish: Wish) -> Design:
     """Draw folds and sets of labels, after every guard."""
     codes, classes = class_codes(row_values(rows, labels, "labels"))
     groups, brought = group_codes(rows, wish.groups, wish.folds)
-    units, notes = _stimuli(rows, codes, wish)
+    units, notes = _stimuli(rows, codes, wish, groups is not None)
     folds = label_folds(
         codes,
         "loo" if brought else rows.given(wish.folds),
@@ -104,8 +104,11 @@ def design(rows: Rows, labels: Any, wish: Wish) -> Design:
     return Design(np.concatenate(sets), n, classes, folds, exchange, notes, counts)
 
 
-def _stimuli(rows: Rows, codes: Index, wish: Wish) -> tuple[Index | None, tuple[str, ...]]:
-    """Return the stimulus of each row where rows of one stimulus must stay on one side, and what to note."""
+def _stimuli(rows: Rows, codes: Index, wish: Wish, grouped: bool) -> tuple[Index | None, tuple[str, ...]]:
+    """Return the stimulus of each row where rows of one stimulus must stay on one side, and what to note.
+
+    Classes that are stimuli have repeats on both sides of every split: as they should where whole runs are held out.
+    """
     if rows.sample != "presentation" or rows.names is None:
         return None, ()
     stimuli = np.unique(rows.names, return_inverse=True)[1].astype(np.intp)
@@ -114,7 +117,8 @@ def _stimuli(rows: Rows, codes: Index, wish: Wish) -> tuple[Index | None, tuple[
             "labels_within_stimuli: presentations of one stimulus have different labels; they may straddle a split",
         )
     if stimuli.max() == codes.max():
-        return None, ("labels_are_stimuli: every class is one stimulus, so its repeats are on both sides of a split",)
+        note = "labels_are_stimuli: every class is one stimulus, so its repeats are on both sides of a split; hold out runs"
+        return None, () if grouped else (note,)
     return (None if "repeats" in wish.force else stimuli), ()
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from repcompare.functional._decode_design import Design
 from repcompare.functional._decode_rows import Rows
+from repcompare.measures.decoding._scores import chance, proportion_notes
 from repcompare.measures.decoding.crossvalidate import Scores
 from repcompare.measures.decoding.models import Model
 from repcompare.measures.decoding.result import DecodingResult, Numbers
@@ -18,7 +19,7 @@ def result(rows: Rows, plan: Design, scores: Scores, model: Model, scoring: str)
     last = 1 + plan.n_permutations
     null, control = scores.score[1:last], scores.score[last:]
     raw, corrected = pvalues(score, null) if len(null) else (None, None)
-    notes = plan.notes
+    notes = plan.notes + proportion_notes(plan.folds, plan.sets[0], scoring)
     if len(null) and model.name == "lda" and model.shrinkage == "auto":
         notes += (
             "permutations_refit: shrinkage='auto' depends on the labels; alpha=0.1 makes permutations almost free",
@@ -48,10 +49,3 @@ def result(rows: Rows, plan: Design, scores: Scores, model: Model, scoring: str)
 def plain(values: np.ndarray) -> Numbers:
     """Give a float where there is a single number."""
     return float(values) if np.ndim(values) == 0 else np.asarray(values, dtype=np.float64)
-
-
-def chance(codes: np.ndarray, n_classes: int, scoring: str) -> float:
-    """Score of a decoder without information."""
-    if scoring == "accuracy":
-        return float(np.bincount(codes).max() / len(codes))
-    return 0.5 if scoring == "auc" else 1 / n_classes

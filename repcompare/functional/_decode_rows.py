@@ -11,12 +11,15 @@ import xarray as xr
 
 from repcompare.errors import AlignmentError, MeasureError, OptionError, SchemaError, choose, some, suggest
 from repcompare.labels.schema import sample_dim, stimulus_labels, validate
+from repcompare.labels.targets import class_codes
 from repcompare.labels.values import infinite, text
 from repcompare.measures._measure import Folds, Index
 from repcompare.statistics.folds import Sample
+from repcompare.statistics.given_rows import Origin
+
+__all__ = ["NAN", "Rows", "class_codes", "group_codes", "row_values", "rows_of"]
 
 NAN = ("raise", "drop_units", "drop_stimuli")
-MOST_FLOATS = 20
 
 
 @dataclass(frozen=True)
@@ -59,31 +62,11 @@ class Rows:
 
     def given(self, folds: Any) -> Any:
         """Folds that were given as rows of the input, in terms of the sorted rows; others as they are."""
-        if isinstance(folds, (int, np.integer, str)) or hasattr(folds, "split"):
-            return folds
-        place = np.full(self.n_source, -1, dtype=np.intp)
-        place[self.source] = np.arange(len(self.source))
-        try:
-            pairs = [(np.asarray(train), np.asarray(test)) for train, test in folds]
-        except (TypeError, ValueError):
-            return folds  # refused by name where folds are drawn
-        return [tuple(self._placed(side, place) for side in pair) for pair in pairs]
-
-    def _placed(self, side: np.ndarray, place: Index) -> np.ndarray:
-        if side.dtype != bool and (side.dtype.kind not in "iu" or side.ndim != 1):
-            return side
-        numbers = np.flatnonzero(side) if side.dtype == bool else side
-        if numbers.size and (numbers.min() < 0 or numbers.max() >= self.n_source):
-            raise AlignmentError(
-                f"folds name rows {numbers.min()} to {numbers.max()}; expected 0 to {self.n_source - 1}"
-            )
-        found: np.ndarray = place[numbers]
-        return found[found >= 0]
+        return Origin(self.source, self.n_source).given(folds)
 
     def numbered(self, folds: Folds) -> Folds:
         """Folds in terms of the rows of the input."""
-        splits = tuple((np.sort(self.source[a]), np.sort(self.source[b])) for a, b in folds.splits)
-        return replace(folds, splits=splits, n=self.n_source, groups=None)
+        return Origin(self.source, self.n_source).numbered(folds)
 
 
 def rows_of(x: Any, nan: str) -> Rows:
@@ -177,32 +160,6 @@ def _coordinate(rows: Rows, name: str, what: str) -> np.ndarray:
         raise OptionError(f"{what}={name!r}: x has no such label of its rows{suggest(name, known)}")
     values = np.asarray(rows.data[name].values)
     return values if values.dtype.kind in "fiub" else text(values)
-
-
-def class_codes(labels: np.ndarray) -> tuple[Index, np.ndarray]:
-    """Return the class of each row, and the sorted names of the classes.
-
-    Raises
-    ------
-    AlignmentError
-        When a row has no label.
-    MeasureError
-        When the labels are continuous, or all the same.
-    """
-    missing = [i for i, v in enumerate(labels.tolist()) if v is None or v != v or v == ""]
-    if missing:
-        raise AlignmentError(f"{len(missing)} rows have no label, first row {missing[0]}; label or drop them")
-    if labels.dtype == object:
-        labels = labels.astype(np.str_)
-    classes, codes = np.unique(labels, return_inverse=True)
-    if labels.dtype.kind == "f" and len(classes) > MOST_FLOATS:
-        raise MeasureError(
-            f"labels are {len(classes)} different floating-point numbers; expected classes; use encode for continuous "
-            "targets, or model='ridge_regression'"
-        )
-    if len(classes) < 2:
-        raise MeasureError(f"all rows have the label {classes[0].item()!r}; expected at least two classes")
-    return codes.astype(np.intp), classes
 
 
 def group_codes(rows: Rows, groups: Any, folds: Any) -> tuple[Index | None, bool]:

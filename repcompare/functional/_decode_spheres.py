@@ -10,9 +10,9 @@ import xarray as xr
 
 from repcompare.errors import OptionError, choose
 from repcompare.functional._decode_design import Wish, design
-from repcompare.functional._decode_result import chance
 from repcompare.functional._decode_rows import rows_of
 from repcompare.measures._measure import Index
+from repcompare.measures.decoding._scores import chance, proportion_notes
 from repcompare.measures.decoding.crossvalidate import Task
 from repcompare.measures.decoding.models import ALPHA, MODELS, SCORINGS, make_model
 
@@ -54,7 +54,7 @@ def sphere_task(ds: xr.Dataset, labels: Any, asked: Asked) -> tuple[Task, Index,
         "n_folds": len(plan.folds),
         "n_rows": plan.folds.n,
         "seed": int(asked.wish.seed),
-        "notes": "; ".join(plan.notes),
+        "notes": "; ".join((*plan.notes, *proportion_notes(plan.folds, plan.sets[0], asked.scoring))),
     }
     record |= {
         name: value if isinstance(value, (int, float, str)) else str(value) for name, value in model.options.items()

@@ -9,36 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from repcompare.errors import AlignmentError, MeasureError, OptionError, SchemaError, choose
+from repcompare.errors import AlignmentError, MeasureError, SchemaError
 from repcompare.labels.align import align, to_matrix, to_repeats
 from repcompare.labels.preprocess import average_repeats
-from repcompare.labels.schema import sample_dim, stimulus_labels
-from repcompare.measures._measure import Folds, Measure, as_outcome
-from repcompare.statistics.folds import make_folds
+from repcompare.labels.schema import check_time, sample_dim, stimulus_labels
 
 Data = xr.Dataset | npt.ArrayLike
 NAN = ("raise", "drop_units", "drop_stimuli", "pairwise")
-
-
-def score_pair(measure: Measure, x: Data, y: Data, *, nan: str, folds: Any = None, seed: int = 0) -> float:
-    choose(nan, NAN, "nan")
-    a, b, _, sample = matched(x, y, repeats=measure.needs == "repeats")
-    if nan == "pairwise" and not measure.accepts_nan:
-        raise OptionError(f"{measure.name} has no form for missing values; use nan='drop_units' or 'drop_stimuli'")
-    if measure.needs == "mean":
-        a, b, _ = without_nan(a, b, nan)
-    drawn: Folds | None = None
-    if measure.fitted:
-        drawn = make_folds(a.shape[-2], folds, seed=seed, sample=sample)
-    if nan != "pairwise" and measure.accepts_nan and np.isnan(a.sum() + b.sum()):
-        raise MeasureError(
-            f"{measure.name}: missing values (NaN); go on with nan='drop_units', 'drop_stimuli' or 'pairwise'"
-        )
-    states = measure.prepared(a, drawn), measure.prepared(b, drawn, side="target")
-    score = as_outcome(measure.compare(*states)).score
-    if not np.isfinite(score):
-        raise MeasureError(f"{measure.name} is not defined on these data (it gave {score})")
-    return score
 
 
 def matched(x: Data, y: Data, repeats: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, Any]:
@@ -47,7 +24,7 @@ def matched(x: Data, y: Data, repeats: bool = False) -> tuple[np.ndarray, np.nda
     if any(labelled) and not all(labelled):
         raise SchemaError("one side has labels and the other has none; make both representations, or give two arrays")
     if isinstance(x, xr.Dataset) and isinstance(y, xr.Dataset):
-        names = align({"x": x, "y": y}).stimuli
+        names = align({"x": check_time(x, "x"), "y": check_time(y, "y")}).stimuli
         door = to_repeats if repeats else to_matrix
         continuous = sample_dim(x) == "time" and sample_dim(y) == "time"
         return door(x, names), door(y, names), names, "time" if continuous else "stimulus"
@@ -59,6 +36,7 @@ def matched(x: Data, y: Data, repeats: bool = False) -> tuple[np.ndarray, np.nda
 
 def one_side(x: Data) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(x, xr.Dataset):
+        check_time(x, "x")
         names = stimulus_labels(average_repeats(x) if sample_dim(x) == "presentation" else x)
         return to_matrix(x, names), names
     values = _array(x, "x")
@@ -66,8 +44,13 @@ def one_side(x: Data) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _array(values: Any, name: str) -> np.ndarray:
-    if isinstance(values, (Mapping, str)):
-        raise SchemaError(f"{name} is a {type(values).__name__}; expected a representation or an array; see compare()")
+    if isinstance(values, str):
+        raise SchemaError(f"{name} is text, {values!r}; expected a representation or an array; read a file by rc.read")
+    if isinstance(values, Mapping):
+        raise SchemaError(
+            f"{name} is a {type(values).__name__}; expected one representation or an array; give one of its parts, or take"
+            " rc.compare or rc.rdm, which take several"
+        )
     array = np.asarray(values)
     if array.ndim not in (2, 3) or array.dtype.kind not in "fiub":
         raise SchemaError(
@@ -79,6 +62,10 @@ def _array(values: Any, name: str) -> np.ndarray:
 def without_nan(a: np.ndarray, b: np.ndarray, nan: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Apply the NaN policy to a pair; also return which rows are left."""
     rows = np.arange(len(a))
+    if not a.size or not b.size:
+        raise MeasureError(
+            f"x has shape {a.shape} and y {b.shape}; expected at least one row and one unit on each side"
+        )
     if nan == "drop_units":
         a, b = (v[:, ~np.isnan(v).any(axis=0)] for v in (a, b))
     elif nan == "drop_stimuli":

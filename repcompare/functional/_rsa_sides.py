@@ -11,13 +11,13 @@ import numpy.typing as npt
 import xarray as xr
 
 from repcompare.errors import AlignmentError, MeasureError, OptionError, SchemaError, choose, some
-from repcompare.functional._pair import one_side
 from repcompare.functional._rdm_inputs import Model, Side, covariance_of, matched, pairs_of, side
-from repcompare.labels.rdms import rdm_set
+from repcompare.functional.distances import rdm
+from repcompare.labels.parts import parts_of
 from repcompare.labels.values import duplicates
 from repcompare.measures.rsa._condensed import count_stimuli
-from repcompare.measures.rsa.distances import rdm
 from repcompare.measures.rsa.models import RDMModel, is_flat
+from repcompare.measures.rsa.reweighted import LEAST_TRAINED
 
 Float64 = npt.NDArray[np.float64]
 FEW, SOME = 6, 20  # stimuli
@@ -34,7 +34,7 @@ class Study:
     Attributes
     ----------
     models : tuple of RDMModel
-        Fixed ones may have missing pairs.
+        With missing pairs (NaN) where ``nan="common"``.
     data : ndarray, shape (n_subjects, n_pairs)
     names, subjects : tuple of str
     stimuli : ndarray of str, shape (k,), optional
@@ -86,8 +86,9 @@ class Study:
         if self.flexible:
             self._check_fitted(options)
         self._check_missing(nan)
+        component = [(n, m.rdms) for n, m in zip(self.names, self.models, strict=True) if m.features is None]
         for kind, names, rdms in (
-            ("model", self.names, [m.rdms for m in self.models]),
+            ("model", [n for n, _ in component], [rows for _, rows in component]),
             ("data", self.subjects, self.data),
         ):
             flat = [
@@ -113,12 +114,25 @@ class Study:
                 "permuted; drop the fitted ones, or permutations="
             )
 
+    def check_folds(self, trained: int) -> None:
+        """Raise where training sets of ``trained`` distinct stimuli are too small to choose a penalty."""
+        choosing = [
+            name
+            for name, model in zip(self.names, self.models, strict=True)
+            if model.features is not None and len(model.features.penalties) > 1
+        ]
+        if choosing and trained < LEAST_TRAINED:
+            raise MeasureError(
+                f"{some(choosing)}: training sets have about {trained} distinct stimuli, too few to choose among penalties"
+                f" (at least {LEAST_TRAINED}); give one: rc.rdm_models.reweighted(features, penalty=1.0)"
+            )
+
     def _check_missing(self, nan: str) -> None:
         missing = np.isnan(np.concatenate([*(m.rdms for m in self.models), self.data])).any(axis=0)
-        if missing.any() and (nan == "raise" or self.flexible):
+        if missing.any() and nan == "raise":
             raise MeasureError(
-                f"{int(missing.sum())} of {missing.size} pairs of stimuli are missing in an RDM; fitted models need all; "
-                "otherwise go on with the pairs that all RDMs have by nan='common', or leave out the stimuli concerned"
+                f"{int(missing.sum())} of {missing.size} pairs of stimuli are missing in an RDM; go on with the pairs that"
+                " all RDMs have by nan='common', or leave out the stimuli concerned"
             )
 
     def check_scored(self, table: Float64) -> None:
@@ -146,6 +160,8 @@ class Study:
             "distance": self.distance or "unknown",
             "cross_validated": int(self.flexible),
             "sides": SIDES,
+            "corrected_over": "models (pairs of models)",
+            **({"maximum_over": "models"} if options.permutations else {}),
             "ceiling": "heuristic: pooled mid-ranks"
             if options.method.startswith("kendall")
             else "pooled in the method's norm",
@@ -190,15 +206,15 @@ class Study:
 
 
 def gathered(models: Any, data: Any, *, distance: str, stimuli: str) -> Study:
-    """Return models and data over the same stimuli, in one order that does not depend on that of the files."""
+    """Return models and data RDMs over the same stimuli, in one order that does not depend on that of the files."""
     given = entries(models, distance)
-    labels = _distance_of(data, distance)
-    rows = side(_as_sets(data, distance), "data")
+    labels = _distance_of(data)
+    rows = side(data, "data")
     order = matched({"data": rows, **{f"model {one.name}": one for one in given}}, stimuli)
     values = pairs_of(rows, order)
     arrays = tuple(one.ordered(order) for one in given)
     for one in arrays:
-        if one.features is None and one.rdms.shape[1] != values.shape[1]:
+        if one.n_stimuli != count_stimuli(values.shape[1]):
             raise AlignmentError(
                 f"model {one.name} has {one.n_stimuli} stimuli, the data have {count_stimuli(values.shape[1])}; "
                 "expected the same stimuli in the same order"
@@ -224,12 +240,13 @@ def entries(models: Any, distance: str) -> list[Model]:
     """Return every model by name; RDMs and representations become fixed models."""
     if isinstance(models, Model):
         return [models]
+    models = parts_of(models) if isinstance(models, xr.DataTree) else models
     if isinstance(models, Mapping) and not isinstance(models, xr.Dataset):
         found = [one for key, value in models.items() for one in _keyed(str(key), value, distance)]
     elif isinstance(models, Sequence) and any(isinstance(one, (Model, xr.Dataset)) for one in models):
         found = [one for k, value in enumerate(models) for one in _listed(f"model/{k}", value, distance)]
     else:
-        found = _fixed(side(_as_sets({"model": models} if _is_representation(models) else models, distance), "model"))
+        found = _fixed(side(as_sets({"model": models} if _is_representation(models) else models, distance), "model"))
     if not found:
         raise SchemaError("there are no models; expected at least one; give a mapping of name to RDM")
     return found
@@ -245,7 +262,7 @@ def _keyed(key: str, value: Any, distance: str) -> list[Model]:
 def _listed(name: str, value: Any, distance: str) -> list[Model]:
     if isinstance(value, Model):
         return [value]
-    return _fixed(side(_as_sets(value, distance), name))
+    return _fixed(side(as_sets(value, distance), name))
 
 
 def _fixed(one: Side) -> list[Model]:
@@ -260,22 +277,25 @@ def _is_representation(value: Any) -> bool:
     return isinstance(value, xr.Dataset) and "response" in value
 
 
-def _as_sets(value: Any, distance: str) -> Any:
-    """Return RDMs instead of representations; all else as it is."""
+def as_sets(value: Any, distance: str) -> Any:
+    """Return RDMs instead of representations, mappings instead of trees; all else as it is."""
     if _is_representation(value):
-        responses, names = one_side(value)
-        return rdm_set(rdm(responses, distance), stimulus=names, attrs={"distance": distance})
+        return rdm(value, distance=distance)
+    if isinstance(value, xr.DataTree):
+        value = parts_of(value)
     if isinstance(value, Mapping) and not isinstance(value, xr.Dataset):
-        return {key: _as_sets(one, distance) for key, one in value.items()}
+        return {key: as_sets(one, distance) for key, one in value.items()}
+    if isinstance(value, (list, tuple)) and any(_is_representation(one) for one in value):
+        return [as_sets(one, distance) for one in value]
     return value
 
 
-def _distance_of(data: Any, distance: str) -> str:
+def _distance_of(data: Any) -> str:
     """Return the distance that all data RDMs name, "" where they name none or several."""
     if isinstance(data, xr.Dataset):
-        return distance if _is_representation(data) else str(data.attrs.get("distance", ""))
+        return str(data.attrs.get("distance", ""))
     items = data.values() if isinstance(data, Mapping) else data if isinstance(data, (list, tuple)) else []
-    found = {_distance_of(one, distance) for one in items if isinstance(one, xr.Dataset)}
+    found = {_distance_of(one) for one in items if isinstance(one, xr.Dataset)}
     return found.pop() if len(found) == 1 else ""
 
 

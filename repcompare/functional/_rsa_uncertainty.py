@@ -61,17 +61,28 @@ def degrees_of_freedom(bootstrap: str | None, sizes: tuple[int, int]) -> int:
     return {"stimuli": stimuli, "subjects": subjects, None: subjects}.get(bootstrap, min(sizes)) - 1
 
 
+def corrected_variance(
+    draws: Mapping[str, Float64], bootstrap: str, sizes: tuple[int, int]
+) -> tuple[Float64, dict[str, Float64]]:
+    """Return the corrected variance of a quantity, and its raw variances, from draws (n_samples, n_assignments, ...)."""
+    raw = {factor: cross_validated_variance(values) for factor, values in draws.items()}
+    if bootstrap == "stimuli_and_subjects":
+        return two_factor_variance(raw["subjects"], raw["stimuli"], raw["stimuli_and_subjects"], sizes), raw
+    return one_factor_variance(raw[bootstrap], sizes[0] if bootstrap == "subjects" else sizes[1]), raw
+
+
+def interval(estimate: Float64, variance: Float64, dof: int, confidence: float) -> tuple[Float64, Float64]:
+    """Return the ends of a t interval; NaN where the variance is not a number >= 0."""
+    reach = stats.t.ppf((1 + confidence) / 2, dof) * np.sqrt(np.where(variance >= 0, variance, np.nan))
+    return estimate - reach, estimate + reach
+
+
 def from_draws(observed: Observed, draws: Mapping[str, Bootstrap], bootstrap: str) -> dict[str, Any]:
     """Return variances of scores, of their differences and of their distances to the ceiling, from a bootstrap."""
     used = used_samples(draws)
 
     def corrected(quantity: Quantity, usable: npt.NDArray[np.bool_] = used) -> tuple[Float64, dict[str, Float64]]:
-        raw = {f: cross_validated_variance(quantity(d)[usable]) for f, d in draws.items()}
-        if bootstrap == "stimuli_and_subjects":
-            parts = raw["subjects"], raw["stimuli"], raw["stimuli_and_subjects"]
-            return two_factor_variance(*parts, observed.sizes), raw
-        n = observed.sizes[0] if bootstrap == "subjects" else observed.n_stimuli
-        return one_factor_variance(raw[bootstrap], n), raw
+        return corrected_variance({f: quantity(d)[usable] for f, d in draws.items()}, bootstrap, observed.sizes)
 
     def difference(k: int) -> Quantity:
         return lambda d: d.score - d.score[..., k : k + 1]
@@ -104,12 +115,12 @@ def inferences(
 ) -> dict[str, Any]:
     """Return intervals and p-values as variables of the result."""
     score, variance = observed.score, found["variance"]
-    reach = stats.t.ppf((1 + confidence) / 2, dof) * np.sqrt(np.where(variance >= 0, variance, np.nan))
+    low, high = interval(score, variance, dof, confidence)
     out: dict[str, Any] = {
         "score_variance": variance,
         **found["raw"],
-        "score_low": score - reach,
-        "score_high": score + reach,
+        "score_low": low,
+        "score_high": high,
         "dof": dof,
     }
     if zero:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from repcompare.functional._pair import Data, score_pair
+from repcompare.functional._pair import Data
+from repcompare.functional._score import score_pair
 from repcompare.measures.registry import make
 
 

@@ -35,7 +35,8 @@ def decode_layers(sources: Any, labels: str | Sequence[str] | Mapping[str, Any],
     Returns
     -------
     xarray.Dataset
-        Scores: ``score (source, target, measure)`` with the labels as targets, ``score_fold``, and with permutations
+        Scores: ``score (source, target, measure)`` with the labels as targets, ``score_chance``, ``score_fold``, and with
+        permutations
         ``score_pvalue`` and ``score_pvalue_corrected`` (against the best of all parts, per label).
 
     Raises
@@ -44,6 +45,12 @@ def decode_layers(sources: Any, labels: str | Sequence[str] | Mapping[str, Any],
         When the parts have different stimuli, or labels of one name differ.
     OptionError
         When there is no label, or an option gives more than one score per part.
+
+    Notes
+    -----
+    Single presentations stay single: the trials of a stimulus are rows of their own.  For the means of stimuli
+    :func:`repcompare.compare` with :func:`repcompare.label_target` makes the same table, with intervals, the nested choice
+    of the best layer, and p-values corrected over layers and labels.
 
     Examples
     --------
@@ -78,6 +85,7 @@ def decode_layers(sources: Any, labels: str | Sequence[str] | Mapping[str, Any],
         cells["score_fold"] = np.array([[[r.fold_scores] for r in row] for row in grid])
     if first.null_scores is not None:
         cells |= _pvalues(grid)
+    cells["score_chance"] = np.array([[[r.chance] for r in row] for row in grid])
     name = f"decode_{first.model}"
     axes = Axes(
         sources=list(parts),
@@ -85,7 +93,7 @@ def decode_layers(sources: Any, labels: str | Sequence[str] | Mapping[str, Any],
         measures=[name],
         coords={"kind": ("measure", ["predictivity"]), "unit_of_score": ("measure", ["1"])},
     )
-    return assemble(cells, axes, _record(first, options))
+    return assemble(cells, axes, _record(grid[0], options))
 
 
 def _targets(labels: Any) -> dict[str, Any]:
@@ -162,11 +170,11 @@ def _pvalues(grid: Sequence[Sequence[DecodingResult]]) -> dict[str, np.ndarray]:
     }
 
 
-def _record(first: DecodingResult, options: Mapping[str, Any]) -> dict[str, Any]:
-    return {
+def _record(row: Sequence[DecodingResult], options: Mapping[str, Any]) -> dict[str, Any]:
+    first, levels = row[0], {r.chance for r in row}
+    return ({"chance": first.chance} if len(levels) == 1 else {}) | {
         "study": f"decoding by {first.model}, {first.scoring}, {first.folds.scheme}",
         "seed": int(options.get("seed", 0)),
-        "chance": first.chance,
         "scoring": first.scoring,
         "permutations": int(first.counts.get("permutations", 0)),
         "exchange": first.exchange,

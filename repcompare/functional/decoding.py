@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from repcompare.functional._decode_continuous import continuous
 from repcompare.functional._decode_design import Design, Wish, design
 from repcompare.functional._decode_result import result
 from repcompare.functional._decode_rows import Rows, rows_of
+from repcompare.functional._decode_threads import checked_jobs, in_threads
 from repcompare.functional._pair import Data
 from repcompare.measures.decoding.codelength import code_length as online_code
 from repcompare.measures.decoding.crossvalidate import Scores, Task, crossvalidate
@@ -48,6 +50,7 @@ def decode(
     gap: int = 0,
     nan: str = "raise",
     force: Iterable[str] = (),
+    n_jobs: int = 1,
     **options: Any,
 ) -> DecodingResult:
     """Decode labels of the rows from their responses, on rows that the fit has not seen.
@@ -99,6 +102,9 @@ def decode(
         What to do about missing values.
     force : iterable of str
         Guards to override: ``"leave_one_out"``, ``"repeats"``, ``"time_shuffle"``.
+    n_jobs : int
+        Threads, for permutations that are fitted one by one (``shrinkage="auto"``, logistic, svm); results do not depend
+        on it.
     **options
         Of ``model="ridge_regression"``: those of :func:`repcompare.encode`.
 
@@ -117,7 +123,7 @@ def decode(
     Ridge, LDA with ``alpha`` and nearest centroids are fitted once for all sets of labels (Treder 2018).  Permutations
     exchange labels within groups that hold all classes, whole groups of one class, or whole label sequences; without groups
     within the test folds, which keeps the null at chance.  Where the proportions of the classes differ much between groups,
-    the pooled score of noise lies below ``chance``, and so do the null scores: judge by the p-value.
+    the pooled score of noise lies below ``chance``, and so do the null scores: a note says so; judge by the p-value.
 
     References
     ----------
@@ -145,7 +151,7 @@ def decode(
         seed=seed,
         force=force,
     )
-    rows = rows_of(x, nan)
+    jobs, rows = checked_jobs(n_jobs), rows_of(x, nan)
     if model == REGRESSION or scoring in CONTINUOUS:
         _only_for_classes(alpha, shrinkage, C, generalize, test, controls, code_length)
         return continuous(rows, labels, wish, "pearson" if scoring == "balanced_accuracy" else scoring, options)
@@ -161,17 +167,16 @@ def decode(
     if align is not None:
         raise OptionError(f"align={align!r} is for another system; give test=(data, labels)")
     plan = design(rows, labels, wish)
-    found = result(rows, plan, _scores(rows, plan, chosen, scoring, generalize), chosen, scoring)
+    task = Task(codes=plan.sets, n_classes=len(plan.classes), folds=plan.folds, model=chosen, scoring=scoring)
+    found = result(rows, plan, _scores(rows, task, generalize, jobs), chosen, scoring)
     return _with_code(found, rows, plan, chosen, seed) if code_length else found
 
 
-def _scores(rows: Rows, plan: Design, model: Model, scoring: str, generalize: bool) -> Scores:
-    task = Task(codes=plan.sets, n_classes=len(plan.classes), folds=plan.folds, model=model, scoring=scoring)
-    if rows.x.ndim == 2:
-        if generalize:
-            raise OptionError("generalize=True needs responses over time: (n_rows, n_units, n_times)")
-        return crossvalidate(rows.x, task)
-    return across_times(rows.x, task) if generalize else at_every_time(rows.x, task)
+def _scores(rows: Rows, task: Task, generalize: bool, jobs: int) -> Scores:
+    if generalize and rows.x.ndim == 2:
+        raise OptionError("generalize=True needs responses over time: (n_rows, n_units, n_times)")
+    run = across_times if generalize else at_every_time if rows.x.ndim == 3 else crossvalidate
+    return in_threads(partial(run, rows.x), task, jobs)
 
 
 def _with_code(found: DecodingResult, rows: Rows, plan: Design, model: Model, seed: int) -> DecodingResult:

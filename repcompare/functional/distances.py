@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import xarray as xr
 
 from repcompare.errors import MeasureError, OptionError, SchemaError, choose
 from repcompare.functional._pair import NAN, Data, _array
+from repcompare.functional._rdm_many import is_many, rdms_of
 from repcompare.functional._rdm_rows import PARTITION, Rows, bare, labelled, without_missing
 from repcompare.labels.rdms import rdm_set, select_stimuli, square_form, stimuli_of
 from repcompare.labels.schema import sample_dim
@@ -24,7 +25,7 @@ from repcompare.measures.rsa.noise import estimate_noise as _estimate
 
 
 def rdm(
-    x: Data,
+    x: Data | Mapping[str, Any] | xr.DataTree,
     *,
     distance: str = "correlation",
     noise: Any = None,
@@ -34,6 +35,7 @@ def rdm(
     nan: str = "raise",
     generalize: str | None = None,
     covariance: bool = False,
+    stimuli: str = "exact",
     convention: str = "repcompare",
     **options: Any,
 ) -> Any:
@@ -41,8 +43,10 @@ def rdm(
 
     Parameters
     ----------
-    x : representation, or array-like of shape (n_stimuli, n_units), with ``stimulus`` (n_trials, n_units)
-        Responses.  Repeats are averaged first, except by the cross-validated distances, which need single trials.
+    x : representation, mapping or tree of them, or array-like of shape (n_stimuli, n_units)
+        Responses; of an array with ``stimulus`` (n_trials, n_units).  Repeats are averaged first, except by the
+        cross-validated distances, which need single trials.  Of several representations (subjects, layers) the RDMs become
+        one set, matched by stimulus name.
     distance : str
         ``"correlation"`` (1 - Pearson over units), ``"cosine"``, ``"euclidean"`` (root mean square difference),
         ``"squared_euclidean"``, ``"mahalanobis"`` (squared), ``"crossnobis"`` (its unbiased form, from products between
@@ -64,6 +68,9 @@ def rdm(
         Crossnobis between every two times, of a representation with a time axis.
     covariance : bool
         Add ``dissimilarity_covariance`` (pair, pair_other) of crossnobis estimates (Datasets; complete designs with noise).
+    stimuli : {"exact", "intersection"}
+        Of several representations: demand the same stimuli, or keep the shared ones (each RDM, and its noise, is of all its
+        own stimuli first).
     convention : {"repcompare", "rsatoolbox", "mne-rsa"}
         Whose names of distances these are, with that package's scale; rsatoolbox also sorts the stimuli of a representation
         by name.  ``repcompare.measures.rsa.conventions`` is the table, with what still differs.
@@ -77,15 +84,16 @@ def rdm(
     ndarray or xarray.Dataset
         float64.  Of a representation a set of RDMs with the variable ``dissimilarity``: dims ``([time,] pair)`` with
         coordinates ``stimulus_a`` and ``stimulus_b``, or ``([time,] stimulus, stimulus_b)``; stimuli in the order of the
-        data.  ``attrs`` say ``distance``, ``squared``, ``normalize_units``, ``noise``, ``partition``, ``n_pairs_missing``
-        and ``warnings``: ``within_run`` where patterns of one run are compared, ``pairs_missing`` with the names of pairs
-        that fewer than 2 partitions hold.
+        data.  Of several representations the first dim is ``rdm``, with their names (``subject/layer`` of a tree).
+        ``attrs`` say ``distance``, ``squared``, ``normalize_units``, ``noise``, ``partition``, ``n_pairs_missing`` and
+        ``warnings``: ``within_run`` where patterns of one run are compared, ``pairs_missing`` with the names of pairs that
+        fewer than 2 partitions hold.
 
     Raises
     ------
-    MeasureError, SchemaError, OptionError
-        For patterns without variance, a design that the distance is not defined on, missing labels, or an option that does
-        not exist.
+    MeasureError, SchemaError, OptionError, AlignmentError
+        For patterns without variance, a design that the distance is not defined on, missing labels, an option that does
+        not exist, or representations of other stimuli.
 
     References
     ----------
@@ -101,9 +109,25 @@ def rdm(
     ... )
     >>> rc.rdm(trials, distance="crossnobis").dissimilarity.values
     array([2.])
+    >>> first = rc.representation([[0.0], [1.0], [3.0]], stimulus=["a", "b", "c"])
+    >>> second = rc.representation([[6.0], [2.0], [0.0]], stimulus=["c", "b", "a"])
+    >>> both = rc.rdm({"sub0": first, "sub1": second}, distance="squared_euclidean")
+    >>> both["rdm"].values.tolist(), both.dissimilarity.values.round(6).tolist()
+    (['sub0', 'sub1'], [[1.0, 9.0, 4.0], [4.0, 36.0, 16.0]])
     """
+    if is_many(x):
+        given = {"distance": distance, "noise": noise, "partition": partition, "nan": nan, "convention": convention}
+        _require_one(generalize=generalize, covariance=covariance, stimulus=stimulus)
+        sets = rdms_of(x, lambda part: rdm(part, **given, **options), stimuli)
+        return sets if condensed else _square_dataset(sets)
+    if stimuli != "exact":
+        raise OptionError(f"stimuli={stimuli!r} is of several representations; leave it out, or give a mapping of them")
     choose(nan, NAN, "nan")
     choose(generalize, (None, "time"), "generalize")
+    if isinstance(noise, Mapping):
+        raise OptionError(
+            "noise is a mapping; expected one noise, or a list of one per partition in their sorted order"
+        )
     policy = "pairwise" if nan == "pairwise" else "raise"
     theirs = distance_of(distance, convention)
     settings = Settings(distance=theirs.distance, noise=noise, nan=policy, **{**theirs.options, **options})
@@ -129,6 +153,13 @@ def rdm(
             f" {pair_names(found[0].names, missing)}; leave out stimuli, or take nan='pairwise' to have NaN there"
         )
     return found[0].pairs if condensed else square_form(rdm_set(found[0].pairs, stimulus=_text(found[0].names)))
+
+
+def _require_one(**given: Any) -> None:
+    """Raise for options that are of one representation."""
+    asked = [name for name, value in given.items() if value is not None and value is not False]
+    if asked:
+        raise OptionError(f"{asked[0]}= is of one representation; found several; take the RDM of each, x[name]")
 
 
 def estimate_noise(
@@ -252,7 +283,7 @@ def _attrs(found: Computed, rows: Rows, settings: Settings) -> dict[str, Any]:
 
 def _square_dataset(ds: xr.Dataset) -> xr.Dataset:
     names = stimuli_of(ds)
-    dims = [d for d in ("time",) if d in ds.dims]
+    dims = [d for d in ("rdm", "time") if d in ds.dims]
     coords: dict[str, Any] = {"stimulus": ("stimulus", names), "stimulus_b": ("stimulus_b", names)}
     coords |= {d: ds[d] for d in dims}
     return xr.Dataset(

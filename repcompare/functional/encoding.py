@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import fields
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from repcompare.errors import OptionError, choose
 from repcompare.functional._convert import convert_alpha
 from repcompare.functional._encode_rows import Drawing, draw_folds, longest_delay, make_rows
-from repcompare.functional._encode_stream import Request, encode_stream, refuse
+from repcompare.functional._encode_stream import Request, check_streamed, encode_stream
 from repcompare.functional._encoded import Call, Encoded, assess_predictions, score_interval
-from repcompare.functional._encoding_labels import labelled_options
+from repcompare.functional._encoding_labels import kernel_of_rows, labelled_options, with_delays
 from repcompare.functional._pair import NAN, Data
-from repcompare.labels.schema import text
-from repcompare.measures.encoding._refit import Weights, refit
+from repcompare.measures.encoding.fits import Chosen, Fitted, fit_model
 from repcompare.measures.encoding.result import EncodingResult
 
 __all__ = ["convert_alpha", "encode"]
@@ -34,11 +33,12 @@ def encode(
     seed: int = 0,
     nan: str = "raise",
     force: Iterable[str] = (),
-    weights: bool = False,
+    weights: bool | str | Path = False,
     direction: str = "forward",
     permutations: int = 0,
     null: str = "fixed",
     confidence: float | None = None,
+    interval: str = "jackknife",
     memory: int | str | None = None,
     progress: Callable[[int, int, str], None] | bool | None = None,
     **options: Any,
@@ -55,10 +55,12 @@ def encode(
         together; least squares of minimum norm; the one source unit with the highest training r; Poisson regression of
         spike counts.
     folds : int, "loo", list of (train, test) or splitter
-        Folds over stimuli.  Where trials or a continuous recording have a label ``run`` and ``groups`` is not given, a
-        number leaves out one run at a time.
+        Folds over stimuli.  Lists number the rows of x and y (those of both need one order; of trials: the stimuli,
+        sorted by name), as ``.folds`` of the result does; splitters cut the stimuli sorted by name, recordings in time.
+        Where trials or a continuous recording have a label ``run`` and ``groups`` is not given, a number leaves out one
+        run at a time.
     groups : str or array-like of shape (n_stimuli,), optional
-        Label of the rows (a coordinate's name for representations): whole groups are held out together.
+        Label of the rows, by a coordinate's name or one per row: whole groups are held out together.
     gap : int or "auto"
         Rows left out on either side of a test block, for continuous recordings.  ``"auto"`` is the first lag at which the
         mean autocorrelation of ``y`` within runs falls below 0.05, at least the longest delay, for fMRI at least 16 s; 0
@@ -66,11 +68,13 @@ def encode(
     seed : int
         Of the folds, permutations and resamples.
     nan : {"raise", "drop_units", "drop_stimuli", "pairwise"}
-        ``"pairwise"``: each target unit is fitted on the stimuli it has.
+        ``"pairwise"``: each target unit is fitted on the stimuli it has; of ``model="ridge"`` alone.
     force : iterable of {"repeats", "time_shuffle"}
         Guards to override by name: labels of ``groups`` on both sides of a split, shuffled rows of a recording.
-    weights : bool
-        Also fit ridge on all rows, with the penalty of each unit: ``.coef``, ``.intercept``, ``.predict(x)``.
+    weights : bool or path
+        Also fit the model on all rows with what was chosen: ``.weights`` (feature, unit) with names, ``.coef``,
+        ``.intercept``, ``.predict(x)``.  A path that ends in ``.npy`` (with ``memory``) takes the weights in place of
+        memory.
     direction : {"forward", "both"}
         ``"both"`` also predicts x from y on the same folds: ``.score_reverse``, ``.score_mean``, ``.reverse``.
     permutations : int
@@ -79,14 +83,22 @@ def encode(
     null : {"fixed", "refit"}
         Exchange held-out data against fixed predictions, or fit again under every permutation.
     confidence : float, optional
-        Coverage of ``.score_low`` to ``.score_high`` over stimuli or blocks: bootstrap with fixed predictions for ridge,
-        jackknife over folds for other models.
+        Coverage of ``.score_low`` to ``.score_high`` and of ``.unit_low`` to ``.unit_high`` over new stimuli or blocks.
+    interval : {"jackknife", "bootstrap"}
+        ``"jackknife"``: as in ``compare``; it counts that other stimuli would give other weights (coverage .94 to .95 for
+        .95, measured).  Over folds, with a note, where predictions are not kept: missing values, scores other than r and
+        R2.  ``"bootstrap"``: of these weights alone (.82 to .88).
     memory : int or str, optional
-        Bytes, or text such as ``"4GB"``: rows are read in blocks from files opened by ``rc.open`` or ``rc.read`` (or
-        from arrays), so that the data need not fit in memory.  For ridge; x is read once, or once per batch of target
-        units where their products with x do not fit, y once in all (see ``.notes``).  The memory is that of the whole
-        process, of which the libraries take 0.3 GB.  Scores equal those without ``memory`` to 1e-9, of float32 data to
-        1e-4.
+        Bytes of the whole process (the libraries take 0.3 GB), or text such as ``"4GB"``: files opened by ``rc.open`` or
+        ``rc.read``, or arrays, are read in blocks and need not fit in memory.  For ridge: with up to as many features as
+        rows in blocks of rows, x once, or once per batch of target units where their products with x do not fit, y once in
+        all; with more features in blocks of features, both once (see ``.notes``).  One more pass each: ``nan="drop_units"``
+        or ``"drop_stimuli"``, a gap that is measured, ``direction="both"``, ``permutations`` and ``confidence`` (none with
+        more features than rows; with up to as many the interval is wider than without ``memory`` unless scores are near
+        0), ``weights`` with more features than rows.  Refused, with a way
+        out: other models, delays, ``nan="pairwise"``, ``null="refit"``; ``refine`` and ``select_by="pearson"`` with up to as
+        many features as rows.  Scores equal those without ``memory`` to 1e-9, of
+        float32 data to 1e-4.
     progress : callable, bool or None
         With ``memory``: ``(done, total, text)`` is called after every step; None shows a bar on a terminal, False
         nothing.
@@ -121,20 +133,22 @@ def encode(
     choose(nan, NAN, "nan")
     choose(direction, ("forward", "both"), "direction")
     choose(null, ("fixed", "refit"), "null")
+    choose(interval, ("jackknife", "bootstrap"), "interval")
     if isinstance(permutations, bool) or permutations < 0 or int(permutations) != permutations:
         raise OptionError(f"permutations={permutations!r}; expected a number >= 0")
     forced = (force,) if isinstance(force, str) else tuple(force)
     if memory is not None:
-        given = {"model": (model, "ridge"), "nan": (nan, "raise"), "direction": (direction, "forward")}
-        refuse(given | {"permutations": (permutations, 0), "confidence": (confidence, None)})
-        request = Request(memory, folds, groups, Drawing(gap, seed, forced), weights, progress)
+        check_streamed({"model": model, "null": null, "nan": nan})
+        request = Request(memory, folds, groups, Drawing(gap, seed, forced), weights, progress, nan, direction)
+        request = replace(request, permutations=int(permutations), confidence=confidence, interval=interval)
         return encode_stream(x, y, request, options)
+    model, options = with_delays(model, options)
     rows = make_rows(x, y, groups=groups, folds=folds, nan=nan)
+    if options.get("kernel") == "precomputed":
+        rows = kernel_of_rows(rows)
     drawn = draw_folds(rows, folds, y, Drawing(gap, seed, forced, longest_delay(options)))
-    if model == "ridge" and {"delays", "hrf"} & set(options):
-        model = "delayed_ridge"
     call = Call(rows, drawn, model, nan, labelled_options(x, rows, options))
-    found = call.scored()
+    found = (replace(call, options=call.options | {"weights": True}) if weights and model == "ridge" else call).scored()
     more: dict[str, Any] = {"gap": drawn.gap, "forced": forced, "unit_ids": rows.unit_ids}
     notes = [*rows.notes, *(f"forced: the guard {name!r} was overridden" for name in forced)]
     if direction == "both":
@@ -145,24 +159,21 @@ def encode(
         notes += extra.pop("notes")
         more |= extra
     if confidence is not None:
-        extra = score_interval(call, found, confidence=confidence, seed=seed)
+        extra = score_interval(call, found, confidence=confidence, interval=interval, seed=seed)
         notes += extra.pop("notes", ())
         more |= extra
     if weights:
-        more |= {"weights": _weights(call, found), "feature_ids": _unit_ids(x, rows.x.shape[1])}
+        more |= {"fitted": _fitted(call, found, weights), "feature_ids": rows.feature_ids, "row_ids": rows.names}
     own = {f.name: getattr(found, f.name) for f in fields(EncodingResult)}
+    own["folds"] = drawn if rows.origin is None else rows.origin.numbered(drawn)
+    own["details"] = {name: value for name, value in found.details.items() if name != "coef"}
     return Encoded(**own | {"notes": (*notes, *found.notes)}, **more)
 
 
-def _weights(call: Call, found: EncodingResult) -> Weights:
-    if call.model != "ridge":
-        raise OptionError(f"weights=True is there for model='ridge'; found model={call.model!r}")
-    standardize = bool(call.options.get("standardize", False))
-    return refit(call.rows.x, call.rows.y, found.alphas, standardize=standardize)
-
-
-def _unit_ids(x: Data, n_units: int) -> np.ndarray | None:
-    """Return the names of the fitted units, where there are any and none was dropped."""
-    if not isinstance(x, xr.Dataset) or x.sizes["unit"] != n_units:
-        return None
-    return text(x["unit_id"].values).astype(str)
+def _fitted(call: Call, found: EncodingResult, weights: bool | str | Path) -> Fitted:
+    if not isinstance(weights, (bool, np.bool_)):
+        raise OptionError(
+            f"weights={str(weights)!r} writes to a file what is read from files; give memory=, or weights=True"
+        )
+    chosen = Chosen(found.alphas, found.details, call.options, call.rows.segments)
+    return fit_model(call.model, call.rows.x, call.rows.y, chosen)

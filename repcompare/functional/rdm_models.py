@@ -54,7 +54,7 @@ def fixed(rdm: Any, *, name: str | None = None) -> Model:
     Raises
     ------
     MeasureError, SchemaError
-        On several RDMs, missing values, or what is no RDM.
+        On several RDMs, fewer than 3 finite pairs, or what is no RDM.
 
     Examples
     --------
@@ -72,7 +72,7 @@ def select(rdms: Any, *, name: str = "select") -> Model:
     Parameters
     ----------
     rdms : set of RDMs, mapping or sequence of them, or array-like of shape (n_components, n_pairs)
-        Components, over the same stimuli.
+        Components, over the same stimuli; NaN where missing: a fit takes the pairs that all components have.
     name : str
 
     Returns
@@ -82,7 +82,7 @@ def select(rdms: Any, *, name: str = "select") -> Model:
     Raises
     ------
     MeasureError, SchemaError
-        On missing values, RDMs of other stimuli, or what is no RDM.
+        On fewer than 3 pairs that all components have, RDMs of other stimuli, or what is no RDM.
 
     Examples
     --------
@@ -101,7 +101,7 @@ def weighted(rdms: Any, *, nonnegative: bool = True, ridge: float = 0.0, name: s
     Parameters
     ----------
     rdms : set of RDMs, mapping or sequence of them, or array-like of shape (n_components, n_pairs)
-        Components, over the same stimuli.
+        Components, over the same stimuli; NaN where missing: a fit takes the pairs that all components have.
     nonnegative : bool
         Keep the weights at 0 or above, as for distances of independent parts.
     ridge : float
@@ -115,7 +115,7 @@ def weighted(rdms: Any, *, nonnegative: bool = True, ridge: float = 0.0, name: s
     Raises
     ------
     MeasureError, SchemaError
-        On missing values, RDMs of other stimuli, or what is no RDM.
+        On fewer than 3 pairs that all components have, RDMs of other stimuli, or what is no RDM.
     OptionError
         On a negative ridge.
 
@@ -141,7 +141,7 @@ def interpolated(rdms: Any, *, name: str = "interpolated") -> Model:
     Parameters
     ----------
     rdms : set of RDMs, mapping or sequence of them, or array-like of shape (n_components, n_pairs)
-        At least 2.
+        At least 2; NaN where missing: a fit takes the pairs that all components have.
     name : str
 
     Returns
@@ -151,7 +151,7 @@ def interpolated(rdms: Any, *, name: str = "interpolated") -> Model:
     Raises
     ------
     MeasureError, SchemaError
-        On missing values, RDMs of other stimuli, or what is no RDM.
+        On fewer than 3 pairs that all components have, RDMs of other stimuli, or what is no RDM.
 
     Examples
     --------
@@ -229,7 +229,8 @@ def fit(
     ----------
     model : Model
     data : set of RDMs, or array-like of shape (n_rdms, n_pairs)
-        Complete; the same stimuli as the model, in any order.
+        The same stimuli as the model, in any order.  Missing pairs (NaN) are left out: the fit takes the pairs that all
+        components have and some data RDM; each pair is averaged over the RDMs that have it.
     method : str
         Comparator; weights of rank methods are fitted with pearson.
     stimulus_covariance : array-like, shape (n_stimuli,) or (n_stimuli, n_stimuli), optional
@@ -238,12 +239,13 @@ def fit(
     Returns
     -------
     xarray.DataArray, dims (parameter,)
-        Weights of components, or of features.
+        Weights of components, or of features.  attrs: ``method``, ``n_pairs_used`` (in the fit).
 
     Raises
     ------
     AlignmentError, MeasureError, OptionError, SchemaError
-        When the stimuli are not the same, data are missing or constant, or the method has no inner product.
+        When the stimuli are not the same, an RDM shares fewer than 3 pairs with the components, data are constant, or the
+        method has no inner product.
 
     Examples
     --------
@@ -256,9 +258,13 @@ def fit(
     rows = side(data, "data")
     order = matched({"data": rows, model.name: model}, "exact")
     covariance = covariance_of(stimulus_covariance, rows.stimuli, order)
-    theta = models.fit(model.ordered(order), pairs_of(rows, order), method, stimulus_covariance=covariance)
-    names = list(model.parameters)
-    return xr.DataArray(theta, dims="parameter", coords={"parameter": names}, name="theta", attrs={"method": method})
+    array, values = model.ordered(order), pairs_of(rows, order)
+    theta = models.fit(array, values, method, stimulus_covariance=covariance)
+    used = np.isfinite(array.rdms).all(axis=0) & np.isfinite(values).any(axis=0)
+    attrs = {"method": method, "n_pairs_used": int(used.sum())}
+    return xr.DataArray(
+        theta, dims="parameter", coords={"parameter": list(model.parameters)}, name="theta", attrs=attrs
+    )
 
 
 def predict(model: Model, theta: npt.ArrayLike | xr.DataArray) -> Any:
@@ -273,7 +279,8 @@ def predict(model: Model, theta: npt.ArrayLike | xr.DataArray) -> Any:
     Returns
     -------
     xarray.Dataset or ndarray
-        A set of one RDM, over the stimuli of the model; (n_pairs,) for a model of plain arrays.
+        A set of one RDM, over the stimuli of the model; (n_pairs,) for a model of plain arrays.  NaN where a component with
+        a weight is missing.
 
     Raises
     ------
@@ -308,7 +315,7 @@ def cross_validate(
     model : Model or sequence of Model
         All are scored on the same pairs, fixed ones too.
     data : set of RDMs, or array-like of shape (n_rdms, n_pairs)
-        One per subject; complete.
+        One per subject; NaN where missing.
     method : str
         Comparator; see :func:`repcompare.compare_rdms`.
     folds : int, list of (train, test), splitter, optional
@@ -325,14 +332,14 @@ def cross_validate(
     xarray.Dataset
         ``score`` (model), ``score_ceiling_lower``, ``score_ceiling_upper`` within the test stimuli (of two or more data
         RDMs), ``score_rdm`` (model, rdm), ``score_fold`` (model, fold), NaN where the prediction is constant
-        on the test pairs, ``n_folds_constant`` (model), ``theta`` (model, fold, parameter), NaN beyond ``n_parameters``
-        (model).
+        on the test pairs, ``n_folds_constant`` (model), ``n_pairs_used`` (model, rdm): pairs scored, of all folds
+        together, ``theta`` (model, fold, parameter), NaN beyond ``n_parameters`` (model).
 
     Raises
     ------
     AlignmentError, MeasureError, OptionError, SchemaError
-        When the stimuli do not match, there are too few, data are missing or constant, or a prediction is constant in
-        every fold.
+        When the stimuli do not match, there are too few, fewer than 3 pairs of an RDM are left in a fold, data are
+        constant, or a prediction is constant in every fold.
 
     References
     ----------
@@ -369,6 +376,7 @@ def cross_validate(
         "score_rdm": (("model", "rdm"), np.stack([one.scores for one in found])),
         "score_fold": (("model", "fold"), np.stack([one.fold_scores for one in found])),
         "n_folds_constant": ("model", [one.n_constant for one in found]),
+        "n_pairs_used": (("model", "rdm"), np.stack([one.n_pairs for one in found])),
         "n_parameters": ("model", [one.theta.shape[1] for one in found]),
         "theta": (("model", "fold", "parameter"), theta),
     }

@@ -12,8 +12,10 @@ import xarray as xr
 
 from repcompare.errors import AlignmentError, SchemaError
 from repcompare.functional._pair import one_side
+from repcompare.functional._partition_intervals import Drawn, intervals
 from repcompare.functional._rdm_inputs import Side, draw_splits, matched, pairs_of, side
 from repcompare.functional.rdm_models import unit_names
+from repcompare.labels.inference import PARTITIONING_SCHEMA
 from repcompare.measures.rsa import partitioning, reweighted
 from repcompare.measures.rsa._condensed import count_stimuli
 
@@ -39,7 +41,7 @@ def fr_rsa(
     features : representation, or array-like of shape (n_stimuli, n_units)
         Features of the stimuli; repeats are averaged first.
     data : set of RDMs, or array-like of shape (n_pairs,) or (n_rdms, n_pairs)
-        Complete.
+        Pairs that an RDM lacks (NaN) are neither fitted nor scored.
     method : str
         Comparator of the held-out scores; see :func:`repcompare.compare_rdms`.  The fit is least squares.
     penalty : float or sequence of float, optional
@@ -60,12 +62,13 @@ def fr_rsa(
         ``score`` (rdm): mean over the outer folds of Fisher's z, back-transformed (plain with 3 test stimuli);
         ``score_fold`` (rdm, fold), 0 where a prediction is constant; ``score_equal`` (rdm): equal weights on the same
         pairs; ``penalty_fold`` (target, fold); ``weight`` (target, unit), ``intercept``, ``penalty`` (target): a fit to
-        all stimuli, descriptive, not what is scored.
+        all stimuli, descriptive, not what is scored; ``n_pairs_used`` (rdm): pairs that the RDM has.
 
     Raises
     ------
     AlignmentError, MeasureError, OptionError, SchemaError
-        When the stimuli do not match, there are fewer than 9, or values are missing or constant.
+        When the stimuli do not match, there are fewer than 9, features have missing values, an RDM has fewer than 3 pairs
+        in a fold, or is constant.
 
     References
     ----------
@@ -100,6 +103,7 @@ def fr_rsa(
         "weight": (("target", "unit"), found.refit.weights.T),
         "intercept": ("target", found.refit.intercept),
         "penalty": ("target", found.refit.penalty),
+        "n_pairs_used": ("rdm", found.n_pairs),
     }
     coords = {"rdm": list(rows.names), "target": targets, "unit": list(unit_names(features, values.shape[1]))}
     attrs = {
@@ -125,6 +129,9 @@ def variance_partitioning(
     ranked: bool = False,
     folds: Any = None,
     subject_folds: int | None = None,
+    n_bootstraps: int = 0,
+    bootstrap: str = "stimuli_and_subjects",
+    confidence: float = 0.95,
     seed: int = 0,
     stimuli: str = "exact",
 ) -> xr.Dataset:
@@ -133,7 +140,7 @@ def variance_partitioning(
     Parameters
     ----------
     data : set of RDMs, or array-like of shape (n_pairs,) or (n_rdms, n_pairs)
-        Complete; one per subject.
+        One per subject.  Missing pairs (NaN): each RDM is fitted and explained on the pairs that it and all models have.
     models : mapping of name to RDMs, or set of RDMs
         1 to 6 models, each one RDM or a group of several (a set, or an array (n_components, n_pairs)); the RDMs of one
         set are a model each.
@@ -145,19 +152,35 @@ def variance_partitioning(
     ranked : bool
         Partition the variance of ranks.
     folds, subject_folds, seed
-        As in :func:`repcompare.functional.rdm_models.cross_validate`.
+        As in :func:`repcompare.functional.rdm_models.cross_validate`; ``seed`` is that of the bootstrap too.
+    n_bootstraps : int
+        Bootstrap samples behind the intervals; 0 for none, 1000 is usual.
+    bootstrap : {"stimuli_and_subjects", "stimuli", "subjects"}
+        What the intervals shall generalise to; ``"stimuli"`` for one data RDM.
+    confidence : float
+        Of the intervals.
     stimuli : {"exact", "intersection"}
 
     Returns
     -------
     xarray.Dataset
         ``r2`` (subset, rdm) of every set of models; ``part`` (subset, rdm): what exactly these models have in common (of one
-        model: its unique part), which sum to ``r2`` of all models; ``unique`` (model, rdm); ``member`` (subset, model).
+        model: its unique part), which sum to ``r2`` of all models; ``unique`` (model, rdm); ``member`` (subset, model);
+        ``n_pairs_used`` (rdm): pairs that it shares with all models.  With ``n_bootstraps``, for ``r2``, ``part`` (subset)
+        and ``unique`` (model): ``_mean`` over subjects, ``_variance`` (for two factors the corrected one), ``_low`` and
+        ``_high``, and ``dof``, ``n_samples_used``, ``n_samples_dropped``.
 
     Raises
     ------
     AlignmentError, MeasureError, OptionError, SchemaError
-        When the stimuli do not match, there are too few or more than 6 models, or values are missing or constant.
+        When the stimuli do not match, there are too few or more than 6 models, an RDM has fewer than 3 pairs in a fold or is
+        constant, or one data RDM is asked for new subjects.
+
+    Notes
+    -----
+    The bootstrap is that of :func:`repcompare.rsa_inference`: pairs of copies of a stimulus do not count, R^2 is
+    cross-validated inside every sample with copies in one fold (``bootstrap_folds`` in attrs: folds over stimuli and
+    subjects), by two assignments to folds from which each variance is extrapolated to infinitely many.
 
     References
     ----------
@@ -182,21 +205,19 @@ def variance_partitioning(
     splits = None
     if cross_validated:
         splits = draw_splits(count_stimuli(pairs.shape[1]), len(pairs), folds, subject_folds, seed)
+    drawn = Drawn(
+        bootstrap=bootstrap,
+        n_bootstraps=n_bootstraps,
+        confidence=confidence,
+        seed=seed,
+        cross_validated=cross_validated,
+        folds=folds,
+        subject_folds=subject_folds,
+    )
+    drawn.check(len(pairs))
     found = partitioning.partition_variance(stacks, pairs, splits=splits, nonnegative=nonnegative, ranked=ranked)
-    names = list(groups)
-    member = np.array([[g in subset for g in range(len(names))] for subset in found.subsets])
-    variables = {
-        "r2": (("subset", "rdm"), found.r2),
-        "part": (("subset", "rdm"), found.parts),
-        "unique": (("model", "rdm"), found.unique),
-        "member": (("subset", "model"), member),
-    }
-    coords = {
-        "subset": [SEPARATOR.join(names[g] for g in subset) for subset in found.subsets],
-        "model": names,
-        "rdm": list(rows.names),
-    }
-    attrs = {
+    attrs: dict[str, Any] = {
+        "schema": PARTITIONING_SCHEMA,
         "cross_validated": int(cross_validated),
         "nonnegative": int(nonnegative),
         "ranked": int(ranked),
@@ -204,7 +225,25 @@ def variance_partitioning(
         "n_stimuli": count_stimuli(pairs.shape[1]),
         "n_folds": len(splits) if splits else 0,
     }
-    return xr.Dataset(variables, coords=coords, attrs=attrs)
+    out = _table(found, list(groups), list(rows.names))
+    if n_bootstraps:
+        more, record = intervals(stacks, pairs, found, (nonnegative, ranked), drawn)
+        out, attrs = out.assign(more), attrs | record
+    return out.assign_attrs(attrs)
+
+
+def _table(found: partitioning.Partition, names: list[str], rdms: list[str]) -> xr.Dataset:
+    """Return a partition with the names of models and of data RDMs."""
+    member = np.array([[g in subset for g in range(len(names))] for subset in found.subsets])
+    variables = {
+        "r2": (("subset", "rdm"), found.r2),
+        "part": (("subset", "rdm"), found.parts),
+        "unique": (("model", "rdm"), found.unique),
+        "member": (("subset", "model"), member),
+        "n_pairs_used": ("rdm", found.n_pairs),
+    }
+    subsets = [SEPARATOR.join(names[g] for g in subset) for subset in found.subsets]
+    return xr.Dataset(variables, coords={"subset": subsets, "model": names, "rdm": rdms})
 
 
 def _groups(models: Any) -> dict[str, Side]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from repcompare.functional._compare_rdms import compare_labelled, is_responses, with_stimuli
-from repcompare.functional._pair import Data, score_pair
+from repcompare.functional._pair import Data
+from repcompare.functional._score import score_pair
 from repcompare.functional.distances import rdm as rdm
 from repcompare.measures.registry import make
 
@@ -89,7 +90,8 @@ def compare_rdms(
         Whose names ``method`` is among (``"tau-a"``, ``"cosine_cov"`` ...), and whose values are returned.
     details : bool
         Return a Dataset with ``score``, ``n_pairs_used`` and, where defined, ``negative_share_a``, ``negative_share_b``
-        (of eigenvalues, ``bures``).
+        (of eigenvalues, ``bures``).  Its attrs, and those of a DataArray, say ``method``, and ``warnings`` where
+        ``"spearman"`` or ``"kendall_tau_b"`` meet an RDM with more than 10 % ties, which they favour.
     **options
         ``semipartial=True`` (regress out of ``b`` only), ``centring="whitened"`` (``whitened_pearson``), ``ridge=False``
         (``riemannian``).

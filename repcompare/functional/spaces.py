@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from repcompare.errors import MeasureError, OptionError, SchemaError, some, suggest
-from repcompare.labels.scores import is_scores
+from repcompare.labels.scores import CLUSTERS_SCHEMA, EMBEDDING_SCHEMA, MEDOIDS_SCHEMA, is_scores
 from repcompare.statistics.medoids import k_medoids
 from repcompare.statistics.spaces import broken_triangle, check_distances, cluster_tree, embedding
 
@@ -77,7 +77,7 @@ def cluster(
     if tree.labels is not None:
         variables["label"] = ("source", tree.labels)
     coords = {"source": names, "field": ["first", "second", "height", "size"]}
-    return xr.Dataset(variables, coords=coords, attrs=attrs | {"linkage": linkage})
+    return xr.Dataset(variables, coords=coords, attrs={"schema": CLUSTERS_SCHEMA} | attrs | {"linkage": linkage})
 
 
 def embed(
@@ -141,7 +141,9 @@ def embed(
             "negative_share": found.negative_share,
         },
         coords={"source": names},
-        attrs=attrs | {"method": method, "seed": seed, "converged": int(found.converged)},
+        attrs={"schema": EMBEDDING_SCHEMA}
+        | attrs
+        | {"method": method, "seed": seed, "converged": int(found.converged)},
     )
 
 
@@ -193,7 +195,9 @@ def medoids(scores: Scores, n_clusters: int, *, measure: str | None = None) -> x
     }
     if found.silhouette is not None:
         variables["silhouette"] = ("source", found.silhouette)
-    return xr.Dataset(variables, coords={"source": names}, attrs=attrs | {"n_swaps": found.n_swaps})
+    return xr.Dataset(
+        variables, coords={"source": names}, attrs={"schema": MEDOIDS_SCHEMA} | attrs | {"n_swaps": found.n_swaps}
+    )
 
 
 def _metric_space(scores: Scores, measure: str | None) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:

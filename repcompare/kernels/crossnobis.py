@@ -32,28 +32,35 @@ def mean_cells(values, cell, start, stop, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def centred_cells(values, trial, start, stop, out, total):  # type: ignore[no-untyped-def]
-    """Write the trial of each cell minus the mean of its partition to ``out`` (k, m, width), the sums to ``total``.
+def cell_contrasts(values, row, start, stop, sums, contrasts):  # type: ignore[no-untyped-def]
+    """Write an orthonormal mixture of the partitions, each centred over stimuli, to ``sums`` and ``contrasts``.
 
-    For designs with one trial in every cell: ``values`` is (n_trials, p), ``trial`` (k, m) the row of each cell; ``total``
-    is (k, width), width is stop - start.
+    ``values`` is (n_rows, p), ``row`` (k, m) the row of each cell.  ``sums`` (k, stop - start) are the sums over partitions
+    over ``sqrt(m)``; ``contrasts`` (k, m - 1, stop - start) compare each partition from the second on with those before it.
+    The arithmetic is float64 whatever the arrays are.
     """
-    k, m, width = out.shape
-    mean = np.zeros((m, width))
-    for i in range(k):
-        for r in range(m):
-            row, target = values[trial[i, r], start:stop], mean[r]
+    k, m = row.shape
+    width = stop - start
+    mean, total = np.zeros((m, width)), np.empty(width)
+    for r in range(m):
+        centre = mean[r]
+        for i in range(k):
+            cell = values[row[i, r], start:stop]
             for j in range(width):
-                target[j] += row[j]
+                centre[j] += cell[j]
     mean /= k
-    total[:] = 0
     for i in range(k):
-        sums = total[i]
-        for r in range(m):
-            row, target, centre = values[trial[i, r], start:stop], out[i, r], mean[r]
+        total[:] = values[row[i, 0], start:stop] - mean[0]
+        for r in range(1, m):
+            own, before = np.sqrt(r / (r + 1)), 1 / np.sqrt(r * (r + 1))
+            cell, centre, target = values[row[i, r], start:stop], mean[r], contrasts[i, r - 1]
             for j in range(width):
-                target[j] = row[j] - centre[j]
-                sums[j] += target[j]
+                value = cell[j] - centre[j]
+                target[j] = own * value - before * total[j]
+                total[j] += value
+        target = sums[i]
+        for j in range(width):
+            target[j] = total[j] / np.sqrt(m)
 
 
 @njit(cache=True, nogil=True)
@@ -77,11 +84,10 @@ def mean_cells_present(values, cell, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def centre_partitions(cells, present, total):  # type: ignore[no-untyped-def]
+def centre_partitions(cells, present):  # type: ignore[no-untyped-def]
     """Subtract from each partition its mean over stimuli, in place; differences within partitions do not change.
 
-    ``cells`` is (k, m, p), ``present`` (k, m): cells that are not are left out and stay as they are.  The sums over
-    partitions go to ``total`` (k, p).
+    ``cells`` is (k, m, p), ``present`` (k, m): cells that are not are left out and stay as they are.
     """
     k, m, p = cells.shape
     mean = np.zeros((m, p))
@@ -94,13 +100,11 @@ def centre_partitions(cells, present, total):  # type: ignore[no-untyped-def]
                     mean[r, j] += cells[i, r, j]
     for r in range(m):
         mean[r] /= max(count[r], 1)
-    total[:] = 0
     for i in range(k):
         for r in range(m):
             if present[i, r]:
                 for j in range(p):
                     cells[i, r, j] -= mean[r, j]
-                    total[i, j] += cells[i, r, j]
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc"})

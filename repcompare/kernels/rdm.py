@@ -1,9 +1,42 @@
-"""What surrounds the matrix product of an RDM: patterns as they enter it, distances as they leave it, ties."""
+"""What surrounds the matrix product of an RDM: checks, patterns as they enter it, distances as they leave it, ties."""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def largest_word(words, mask):  # type: ignore[no-untyped-def]
+    """Return the largest of ``words & mask``, both unsigned.
+
+    Floating-point numbers without their sign bit are ordered as integers are: finite, infinite, NaN.
+    """
+    largest = mask & ~mask
+    for word in words:
+        largest = max(largest, word & mask)
+    return largest
+
+
+@njit(cache=True, nogil=True)
+def upper_if_symmetric(matrix, tolerance, out):  # type: ignore[no-untyped-def]
+    """Write the upper triangle of ``matrix`` (n, n) to ``out``; return False at entries further apart, or NaN.
+
+    Read in tiles: a column by itself would fetch a cache line for every value.
+    """
+    n = len(matrix)
+    step = 16
+    for top in range(0, n, step):
+        for left in range(top, n, step):
+            close = True
+            for i in range(top, min(top + step, n)):
+                for j in range(max(left, i), min(left + step, n)):
+                    value = matrix[i, j]
+                    close &= abs(value - matrix[j, i]) <= tolerance
+                    out[i, j] = value
+            if not close:
+                return False
+    return True
 
 
 @njit(cache=True, nogil=True)

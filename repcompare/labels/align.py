@@ -5,7 +5,7 @@ Rows are always handed over in the sorted order of their stimulus labels, so the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,7 +100,7 @@ def align(parts: Mapping[str, xr.Dataset], stimuli: str = "exact") -> Alignment:
         raise AlignmentError(
             f"the stimuli are not the same: {len(shared)} of {len(every)} are shared by all; "
             f"{'; '.join(alignment.lines())}; expected the same stimuli everywhere; "
-            "go on with the shared ones by stimuli='intersection'"
+            "go on with the shared ones by compare(..., stimuli='intersection'), or select them on every side"
         )
     return alignment
 
@@ -242,6 +242,33 @@ def row_labels(ds: xr.Dataset, name: str, stimuli: Sequence[str] | np.ndarray) -
     return chosen
 
 
+def row_numbers(parts: Iterable[xr.Dataset], stimuli: np.ndarray) -> tuple[np.ndarray, int, bool]:
+    """Return which row of the input each stimulus is, for folds and groups that number rows.
+
+    Parameters
+    ----------
+    parts : iterable of representation
+        All sides; trials have several rows for a stimulus and are passed over.
+    stimuli : ndarray of str, shape (n_stimuli,)
+        The rows that are compared.
+
+    Returns
+    -------
+    rows : ndarray of int, shape (n_stimuli,)
+        Rows of the first part, or 0, 1, ... where all are trials.
+    n : int
+        Rows that part has.
+    one_order : bool
+        Every part has these stimuli in the same rows.
+    """
+    labels = [stimulus_labels(ds) for ds in parts if sample_dim(ds) != "presentation"]
+    if not labels:
+        return np.arange(len(stimuli)), len(stimuli), True
+    rows = _positions(labels[0], stimuli)
+    same = all(len(own) == len(labels[0]) and np.array_equal(_positions(own, stimuli), rows) for own in labels[1:])
+    return rows, len(labels[0]), same
+
+
 def _positions(labels: np.ndarray, stimuli: Sequence[str] | np.ndarray) -> np.ndarray:
     order = np.argsort(labels, kind="stable")
     wanted = np.asarray(stimuli, dtype=np.str_)
@@ -251,6 +278,6 @@ def _positions(labels: np.ndarray, stimuli: Sequence[str] | np.ndarray) -> np.nd
     if len(missing):
         raise AlignmentError(
             f"stimuli {some(missing)} are missing ({len(missing)} in all); found {some(labels)}; "
-            "check how stimuli are named, or compare the shared ones by stimuli='intersection'"
+            "check how stimuli are named, or go on with the shared ones by compare(..., stimuli='intersection')"
         )
     return rows

@@ -6,17 +6,15 @@ come through the same door.  This module imports no numerical library, so listin
 
 from __future__ import annotations
 
-import glob
 import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Any
 
 from repcompare.errors import FormatError, OptionError, suggest
+from repcompare.labels.entries import entries
 
 GROUP = "repcompare.adapters"
 HEAD_BYTES = 4096
@@ -77,7 +75,7 @@ def registered() -> Mapping[str, Format]:
         When a plug-in registers something that is not a :class:`Format`.
     """
     found: list[Format] = []
-    for entry in entry_points(group=GROUP):
+    for entry in entries(GROUP):
         try:
             item = entry.load()
         except Exception as error:  # whatever a plug-in does wrong, the other formats can still be read
@@ -119,9 +117,10 @@ def detect(path: str) -> Format:
     for candidate in registered().values():
         if candidate.detect(path, head):
             return candidate
-    suffix = Path(path).suffix or "(none)"
+    suffix = os.path.splitext(os.path.normpath(path))[1] or "(none)"
+    what = "folder" if os.path.isdir(path) else f"file (first 8 bytes {head[:8].hex(' ') or '-'}, suffix {suffix})"
     raise FormatError(
-        f"{path}: no format recognises this file (first 8 bytes {head[:8].hex(' ') or '-'}, suffix {suffix}); "
+        f"{path}: no format recognises this {what}; "
         f"tried {', '.join(registered())}; name one with format= if it is one of them"
     )
 
@@ -191,7 +190,7 @@ def read(path: Any, *, format: str | None = None, **options: Any) -> Any:
     >>> import tempfile, os, numpy as np, repcompare as rc
     >>> folder = tempfile.mkdtemp()
     >>> file = os.path.join(folder, "layer.npz")
-    >>> np.savez(file, conv=np.ones((3, 2)), stimulus_id=["cat", "dog", "owl"])
+    >>> np.savez(file, conv=np.eye(3)[:, :2], stimulus_id=["cat", "dog", "owl"])
     >>> list(rc.read(file).children)
     ['conv']
     >>> rc.read(file + "::conv").sizes["unit"]
@@ -233,6 +232,8 @@ def _several(path: Any) -> list[str] | None:
         return [os.fspath(item) for item in path]
     if not isinstance(path, str) or not any(c in path for c in "*?[") or os.path.exists(path.partition("::")[0]):
         return None
+    import glob
+
     found = sorted(glob.glob(path))
     if not found:
         raise FormatError(f"{path}: no file matches this pattern; check the path")
@@ -249,6 +250,8 @@ def _part(found: Any, part: str, path: str) -> Any:
     from repcompare.labels.parts import parts_of
 
     parts = parts_of(found)
+    if part and set(parts) == {""}:
+        raise FormatError(f"{path}: holds one representation, without parts; leave out ::{part}")
     if part not in parts:
         raise FormatError(f"{path}: no part {part!r}{suggest(part, parts)}")
     return parts[part]

@@ -13,6 +13,10 @@ from repcompare.labels.rules import broken_attrs
 from repcompare.labels.values import duplicates
 
 INFERENCE_SCHEMA = "repcompare-rsa-inference-1"
+PARTITIONING_SCHEMA = "repcompare-variance-partitioning-1"
+MAP_SCHEMA = "repcompare-rdm-map-1"
+CEILING_SCHEMA = "repcompare-rdm-ceiling-1"
+RESULT_SCHEMAS = (INFERENCE_SCHEMA, PARTITIONING_SCHEMA, MAP_SCHEMA, CEILING_SCHEMA)  # what can be stored beside scores
 
 # variable -> (dims, meaning)
 INFERENCE_VARIABLES: dict[str, tuple[tuple[str, ...], str]] = {

@@ -53,8 +53,17 @@ def _values(ds: xr.Dataset) -> np.ndarray:
     return values
 
 
+TRIAL_LABELS = ("repeat", "run", "session")
+
+
+def _numbered(values: np.ndarray) -> np.ndarray:
+    """Rank of each label of trials, numbers by size and text by name."""
+    found: np.ndarray = np.unique(values if values.dtype.kind in "iufb" else text(values), return_inverse=True)[1]
+    return found
+
+
 class _Groups:
-    """Rows of the same stimulus; stimuli in order of first appearance."""
+    """Rows of the same stimulus; stimuli in order of first appearance, their rows in that of the labels of trials."""
 
     def __init__(self, ds: xr.Dataset) -> None:
         labels = stimulus_labels(ds)
@@ -63,7 +72,10 @@ class _Groups:
         self.code = rank[inverse]
         self.names = names[np.argsort(first)]
         self.first = np.sort(first)
-        self.order = np.argsort(self.code, kind="stable")
+        told_apart = [_numbered(ds[name].values) for name in TRIAL_LABELS if name in ds.coords and ds[name].ndim == 1]
+        told_apart = [values for values in told_apart if len(values) == len(labels)]
+        self.order = np.lexsort([*told_apart, self.code])  # sums and halves do not depend on the order of the file
+        self.by_name = np.lexsort([*told_apart, inverse])
         self.counts = np.bincount(self.code, minlength=len(names))
         self.starts = np.concatenate([[0], np.cumsum(self.counts)[:-1]])
 
@@ -114,7 +126,8 @@ def split_halves(ds: xr.Dataset, *, seed: int = 0) -> tuple[xr.Dataset, xr.Datas
     -------
     first, second : xarray.Dataset
         Stimulus form, the same stimuli in the same order.  Of an odd number of repeats one is left out.  Stimuli shown
-        once are left out and counted in ``history``.
+        once are left out and counted in ``history``.  The same for any order of the rows, where ``repeat``, ``run`` or
+        ``session`` tell those of a stimulus apart.
 
     Raises
     ------
@@ -158,7 +171,9 @@ def split_halves(ds: xr.Dataset, *, seed: int = 0) -> tuple[xr.Dataset, xr.Datas
 
 def _halves(rng: np.random.Generator, groups: _Groups, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Random halves of the valid rows of each stimulus, separately in every further axis of ``valid``."""
-    key = np.where(valid, rng.random(valid.shape), np.inf)[groups.order]
+    drawn = np.empty(valid.shape)
+    drawn[groups.by_name] = rng.random(valid.shape)
+    key = np.where(valid, drawn, np.inf)[groups.order]
     first = np.zeros_like(valid)
     second = np.zeros_like(valid)
     for start, count in zip(groups.starts, groups.counts, strict=True):

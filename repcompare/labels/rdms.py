@@ -20,6 +20,8 @@ from repcompare.labels.values import duplicates, infinite, text
 
 RDM_SCHEMA = "repcompare-rdm-1"
 DIMS = ("rdm", "time", "pair")
+GENERALISED = ("time", "time_other", "pair")  # between every two times
+SQUARE = ("stimulus", "stimulus_b")
 POLICIES = ("exact", "intersection")
 
 # coordinates beside the names of the pairs: name -> meaning; further ones are called rdm_<label>
@@ -176,6 +178,35 @@ def validate_rdms(ds: xr.Dataset, name: str = "object") -> xr.Dataset:
     broken = list(_violations(ds))
     if broken:
         raise SchemaError(f"{name}: not a set of RDMs: {'; '.join(broken)}")
+    return ds
+
+
+def validate_stored(ds: xr.Dataset, name: str = "object") -> xr.Dataset:
+    """Check an RDM set in any form that :func:`repcompare.rdm` returns; return the same object.
+
+    Beside condensed sets these are square RDMs (``[time,] stimulus, stimulus_b``) and RDMs between every two times
+    (``time, time_other, pair``), which are looked at and kept, but not compared as sets.
+
+    Raises
+    ------
+    SchemaError
+        With every violation.
+    """
+    dims = ds["dissimilarity"].dims
+    if dims == GENERALISED:
+        validate_rdms(ds.isel(time_other=0).drop_vars("time_other", errors="ignore"), name)
+        return ds
+    if dims[-2:] != SQUARE:
+        return validate_rdms(ds, name)
+    rows, columns = (text(ds[d].values).astype(str) if d in ds.coords else np.array([]) for d in SQUARE)
+    if not rows.size or not np.array_equal(rows, columns):
+        raise SchemaError(
+            f"{name}: square RDMs have other names along 'stimulus_b' than along 'stimulus'; expected the same"
+        )
+    _check_square(ds["dissimilarity"].values, rows)
+    broken = infinite(ds["dissimilarity"].values, map(str, dims)) + broken_attrs(ds.attrs, "attrs")
+    if broken:
+        raise SchemaError(f"{name}: not RDMs: {'; '.join(broken)}")
     return ds
 
 

@@ -43,7 +43,7 @@ def violations(ds: object) -> list[str]:
         found += _broken_coordinate(ds, str(name), sample)
     found += _broken_labels(ds, sample)
     if "time" in ds["response"].dims:
-        found += _broken_time(ds, sample)
+        found += broken_time(ds, sample)
     found += broken_attrs(ds.attrs, "attrs")
     for name, variable in ds.variables.items():
         found += broken_attrs(variable.attrs, f"{name}.attrs")
@@ -165,7 +165,8 @@ def _repeated(ds: xr.Dataset, name: str) -> list[str]:
     return duplicates(ds[name].values) if name in ds.coords else []
 
 
-def _broken_time(ds: xr.Dataset, sample: str) -> list[str]:
+def broken_time(ds: xr.Dataset, sample: str) -> list[str]:
+    """Return what is wrong with the times of a representation."""
     if "time" not in ds.coords:
         return ["time: has no coordinate; expected seconds; give time=, the centre of each bin"]
     values = ds["time"].values

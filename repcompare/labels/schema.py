@@ -14,7 +14,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from repcompare.errors import SchemaError, suggest
-from repcompare.labels.rules import violations
+from repcompare.labels.rules import broken_time, violations
 from repcompare.labels.values import as_float, text
 from repcompare.labels.variables import SAMPLE_DIMS, SCHEMA, VARIABLES, dim_of, sample_dim, stimulus_labels
 
@@ -149,6 +149,17 @@ def validate(ds: xr.Dataset) -> xr.Dataset:
     found = violations(ds)
     if found:
         raise SchemaError("not a representation:\n" + "\n".join(f"- {line}" for line in found))
+    return ds
+
+
+def check_time(ds: xr.Dataset, name: str) -> xr.Dataset:
+    """Return a representation, or raise ``SchemaError`` where its rows are no recording in the order of time.
+
+    Blocks, gaps and delays are of rows: moments in another order, as ``ds.isel`` leaves them, would give wrong scores.
+    """
+    found = broken_time(ds, "time") if sample_dim(ds) == "time" and "time" in ds.coords else []
+    if found:
+        raise SchemaError(f"{name}: " + "; ".join(found))
     return ds
 
 

@@ -13,6 +13,12 @@ from repcompare.errors import SchemaError, some, suggest
 from repcompare.labels.values import duplicates
 
 SCORES_SCHEMA = "repcompare-scores-1"
+BEST_SCHEMA = "repcompare-best-1"
+CLUSTERS_SCHEMA = "repcompare-clusters-1"
+EMBEDDING_SCHEMA = "repcompare-embedding-1"
+MEDOIDS_SCHEMA = "repcompare-medoids-1"
+ENCODING_PARTITION_SCHEMA = "repcompare-encoding-partition-1"
+DERIVED_SCHEMAS = (BEST_SCHEMA, CLUSTERS_SCHEMA, EMBEDDING_SCHEMA, MEDOIDS_SCHEMA, ENCODING_PARTITION_SCHEMA)
 CELL = ("source", "target", "measure")
 FOLD = (*CELL, "fold")
 UNIT = ("source", "measure", "target_unit")
@@ -31,11 +37,13 @@ CELL_VARIABLES = {
     "score_high": "upper end of the confidence interval",
     "score_null_mean": "exact mean under permuted stimuli, where theory gives it",
     "score_null_sd": "exact standard deviation under permuted stimuli, where theory gives it",
+    "score_chance": "score of a decoder without information; NaN for other measures",
     "score_calibrated": "score above the 95 % point of its permutations, as a share of the best possible",
     "score_calibrated_best": "the same above the 95 % point of the best source under each permutation: judge the best by it",
     "score_floor": "mean score of the same systems with the stimuli of the target permuted",
     "score_pvalue": "permutation p-value against unrelated stimuli",
     "score_pvalue_corrected": "the same against the best of all cells of this measure (max-statistic)",
+    "score_pvalue_fdr": "score_pvalue by Benjamini and Hochberg over the cells of this measure",
     "n_stimuli": "stimuli compared",
     "n_source_units": "units of the source after dropping",
     "n_target_units": "units of the target after dropping",
@@ -49,6 +57,9 @@ CELL_VARIABLES = {
 FURTHER_VARIABLES = {
     "score_fold": (FOLD, "scores of the folds of a fitted measure"),
     "score_unit": (UNIT, "scores of single target units"),
+    "score_unit_pvalue": (UNIT, "permutation p-value of r of single target units"),
+    "score_unit_pvalue_corrected": (UNIT, "the same against the best of all units of all sources and targets"),
+    "score_unit_pvalue_fdr": (UNIT, "score_unit_pvalue by Benjamini and Hochberg over all units, sources and targets"),
     "score_inner": (
         SELECTION,
         "the score by which a source may be chosen, without the stimuli held out from the choice",

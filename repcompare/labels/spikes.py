@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,13 @@ from repcompare.labels.schema import representation, text
 
 Times = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.float32]
+Index = npt.NDArray[np.intp]
 
+ONE = np.float32(1)
+BLOCK = 2**13  # spikes that are placed at once: what is made of them stays in the cache
+TABLE_CELLS = 8  # per window: few spikes share a cell with the beginning of a window that they are not in
+TABLE_LARGEST = 64 * TABLE_CELLS  # cells per event
+TABLE_SPIKES = 32  # per event; in longer trains bisection costs little
 SNAP = 1e-9  # of a bin: a spike this close below an edge is on it (0.3 s is in the bin that begins at 0.3 s)
 
 
@@ -244,30 +250,114 @@ def counts(trains: Iterable[Times], events: Times, window: Window) -> Counts:
     if n:
         reach = float(np.abs(events).max()) + max(abs(window.start), abs(window.stop))
         slack = max(slack, 2 * float(np.spacing(reach)))
-    first, last = events + (window.start - slack), events + (window.stop - slack)
+    row = np.arange(n) * (bins * len(trains))
+    spans = _Spans(events + (window.start - slack), events + (window.stop - slack), row)
     out = np.zeros((n, len(trains), bins), np.float32)
     cells = out.reshape(-1)
-    row = np.arange(n) * (bins * len(trains))
+    table = _Table.of(spans) if bins > 1 else None
     for unit, train in enumerate(trains):
-        lo, hi = np.searchsorted(train, first), np.searchsorted(train, last)
-        found = hi - lo
-        total = int(found.sum())
         if bins == 1:
-            out[:, unit, 0] = found
-        elif total:
-            at = np.repeat(lo - (np.cumsum(found) - found), found)
-            at += np.arange(total)
-            inside = train[at]
-            inside -= np.repeat(first, found)
+            lo, hi = spans.cut(train)
+            out[:, unit, 0] = hi - lo
+            continue
+        found = table.find(train) if table and len(train) < TABLE_SPIKES * n else spans.find(train)
+        for base, inside in found:
             inside *= 1 / width
-            flat = np.minimum(inside.astype(np.int64), bins - 1)
-            flat += np.repeat(row + unit * bins, found)
-            # times are sorted, so are the cells: only spikes that share a cell need adding, empty cells cost nothing
-            cells[flat] = 1
-            shared = np.flatnonzero(flat[1:] == flat[:-1])
-            if len(shared):
-                np.add.at(cells, flat[shared], np.float32(1))
+            flat = inside.astype(np.intp)
+            np.minimum(flat, bins - 1, out=flat)
+            flat += base
+            flat += unit * bins
+            np.add.at(cells, flat, ONE)  # empty cells cost nothing
     return out
+
+
+@dataclass(frozen=True)
+class _Spans:
+    """Windows ``[first, last)`` in s, in any order and possibly overlapping, and the cell of the result where each begins.
+
+    All of shape (n_events,).
+    """
+
+    first: Times
+    last: Times
+    row: Index
+
+    def cut(self, train: Times) -> tuple[Index, Index]:
+        """Return where the spikes of each window begin and end in a sorted train."""
+        return np.searchsorted(train, self.first), np.searchsorted(train, self.last)
+
+    def find(self, train: Times) -> Iterator[tuple[Index, Times]]:
+        """Yield the first cell, and time in the window, of each spike in a window; it counts in every one that holds it."""
+        lo, hi = self.cut(train)
+        found = hi - lo
+        ends = np.cumsum(found)
+        lo -= ends - found
+        first = 0
+        while first < len(found):
+            done = ends[first - 1] if first else 0
+            stop = max(first + 1, int(np.searchsorted(ends, done + BLOCK, side="right")))
+            each = found[first:stop]
+            at = np.repeat(lo[first:stop], each)
+            at += np.arange(done, done + len(at))
+            event = np.repeat(np.arange(first, stop), each)
+            inside = train.take(at)
+            inside -= self.first.take(event)
+            yield self.row.take(event), inside
+            first = stop
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Which event a moment belongs to, looked up: where windows are apart, this costs less than bisection per event.
+
+    Attributes
+    ----------
+    spans : _Spans
+        In the order of time, none beginning before the one before it ends.
+    at : ndarray of int, shape (n_cells,)
+        For cells of a fraction of a window: the last window that begins before the end of the cell, or 0.
+    scale : float
+        Cells per s, from the beginning of the first window.
+    """
+
+    spans: _Spans
+    at: Index
+    scale: float
+
+    @classmethod
+    def of(cls, spans: _Spans) -> _Table | None:
+        """Make the table; None where windows overlap, or lie so far apart that it would be large."""
+        order = np.argsort(spans.first, kind="stable")
+        first, last = spans.first[order], spans.last[order]
+        if not len(first) or (first[1:] < last[:-1]).any():
+            return None
+        cell = float((last - first).min()) / TABLE_CELLS
+        n_cells = (last[-1] - first[0]) / cell if cell > 0 else np.inf
+        if n_cells > TABLE_LARGEST * len(first):
+            return None
+        # half a cell late: a moment that rounding puts into the cell before finds its window all the same
+        ends = first[0] + (np.arange(int(n_cells) + 2) + 1.5) * cell
+        at = np.searchsorted(first, ends, side="right") - 1
+        return cls(_Spans(first, last, spans.row[order]), at, 1 / cell)
+
+    def find(self, train: Times) -> Iterator[tuple[Index, Times]]:
+        """Yield the first cell, and time in the window, of each spike in a window."""
+        first, last, row = self.spans.first, self.spans.last, self.spans.row
+        lo, hi = np.searchsorted(train, (first[0], last[-1]))
+        for start in range(lo, hi, BLOCK):
+            times = train[start : min(start + BLOCK, hi)]
+            place = times - first[0]
+            place *= self.scale
+            event = self.at.take(place.astype(np.intp))
+            inside = times - first.take(event)
+            early = np.flatnonzero(inside < 0)  # in the cell, but before the window begins: of the window before
+            if len(early):
+                event[early] -= 1
+                inside[early] = times[early] - first[event[early]]
+            held = np.flatnonzero(times < last.take(event))
+            if len(held) < len(times):
+                event, inside = event.take(held), inside.take(held)
+            yield row.take(event), inside
 
 
 def counts_between(trains: Iterable[Times], begin: Times, end: Times) -> Counts:

@@ -13,10 +13,12 @@ from typing import Any
 import xarray as xr
 
 from repcompare.errors import FormatError, SchemaError
+from repcompare.labels.inference import RESULT_SCHEMAS
 from repcompare.labels.parts import check_paths, checked, parts_of
-from repcompare.labels.rdms import is_rdms, validate_rdms
+from repcompare.labels.rdms import is_rdms, validate_stored
 from repcompare.labels.rules import broken_attrs
 from repcompare.labels.schema import SCHEMA
+from repcompare.labels.scores import DERIVED_SCHEMAS
 from repcompare.labels.values import text
 
 LISTS = (
@@ -24,6 +26,8 @@ LISTS = (
     "measures",
     "warnings",
     "inputs",
+    "selection",
+    "forced",
 )  # attributes that netCDF would give back as text when they have one entry
 NETCDF_SIGNATURES = (b"\x89HDF\r\n\x1a\n", b"CDF\x01", b"CDF\x02", b"CDF\x05")
 
@@ -92,7 +96,7 @@ def write_together(outputs: Mapping[str, Callable[[Path], None]]) -> None:
 
 
 def save(obj: Any, path: str | os.PathLike[str]) -> None:
-    """Write a representation, a tree or mapping of them, RDMs, or scores as one netCDF4 file, atomically.
+    """Write a representation, a tree or mapping of them, RDMs, scores or a result as one netCDF4 file, atomically.
 
     Parameters
     ----------
@@ -104,7 +108,7 @@ def save(obj: Any, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     SchemaError
-        When a representation breaks the schema, or the object is neither representations, RDMs nor scores.
+        When a representation breaks the schema, or the object is neither representations, RDMs, scores nor a result.
     FormatError
         When the file cannot be written.
 
@@ -123,6 +127,11 @@ def save(obj: Any, path: str | os.PathLike[str]) -> None:
 
 def writer(obj: Any) -> Callable[[Path], None]:
     """Return the function that writes a representation, tree or scores as netCDF4 to the path it is given."""
+    if isinstance(obj, xr.DataArray):
+        raise SchemaError(
+            f"a DataArray with dims {obj.dims}; files hold Datasets; save its .to_dataset(name='score') if these are scores,"
+            " or ask compare_rdms for details=True, which returns one"
+        )
     if isinstance(obj, xr.Dataset) and "response" not in obj:
         _check_scores(obj, "object")
         return _dataset_writer(obj)
@@ -136,13 +145,13 @@ def writer(obj: Any) -> Callable[[Path], None]:
 
 def _check_scores(ds: xr.Dataset, name: str) -> None:
     if is_rdms(ds):
-        validate_rdms(ds, name)
+        validate_stored(ds, name)
         return
-    if "score" not in ds:
+    if "score" not in ds and ds.attrs.get("schema") not in (*RESULT_SCHEMAS, *DERIVED_SCHEMAS):
         found = sorted(map(str, ds.variables))
         raise SchemaError(
             f"{name}: has variables {found}; expected 'response' (a representation), 'dissimilarity' (RDMs) or 'score' "
-            "(scores); other datasets go through xarray's own to_netcdf and open_dataset"
+            "(scores), or a result of this package; other datasets go through xarray's own to_netcdf and open_dataset"
         )
     broken = broken_attrs(ds.attrs, "attrs")
     if broken:
@@ -188,7 +197,7 @@ def open(path: str | os.PathLike[str]) -> Any:
     Returns
     -------
     xarray.Dataset or xarray.DataTree
-        A representation, RDMs or scores; a tree where the file has groups.
+        A representation, RDMs, scores or another result; a tree where the file has groups.
 
     Raises
     ------
@@ -214,7 +223,8 @@ def open(path: str | os.PathLike[str]) -> Any:
         found.close()
         raise
     for node in found.subtree if isinstance(found, xr.DataTree) else [found]:
-        node.attrs.update({k: [v] for k, v in node.attrs.items() if k in LISTS and isinstance(v, str)})
+        for attrs in (node.attrs, *(variable.attrs for variable in node.variables.values())):
+            attrs.update({k: [v] for k, v in attrs.items() if k in LISTS and isinstance(v, str)})
     return found
 
 

@@ -1,4 +1,4 @@
-"""Symmetric products and their eigenvalues that let other threads run: scipy's own wrappers keep the interpreter lock."""
+"""Symmetric products, their eigenvalues and solutions that let other threads run: scipy's wrappers keep the lock."""
 
 from __future__ import annotations
 
@@ -51,6 +51,43 @@ def add_gram(block: Array, lower: Array) -> None:
         lower.ctypes.data,
         ctypes.addressof(size),
     )
+
+
+def solve_positive(lower: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> bool:
+    """Replace the rows of ``right`` (n_rows, n) by their solutions with a positive definite matrix, by Cholesky.
+
+    Parameters
+    ----------
+    lower : ndarray, shape (n, n)
+        C-ordered float64; of the matrix only the lower triangle is read, and overwritten by its factor.
+    right : ndarray, shape (n_rows, n)
+        C-ordered float64, overwritten.
+
+    Returns
+    -------
+    bool
+        False where the matrix is not positive definite; ``right`` is then as it was.
+    """
+    n = len(lower)
+    arrays = (lower, right)
+    if (
+        lower.shape != (n, n)
+        or right.shape[1:] != (n,)
+        or not all(a.dtype == np.float64 and a.flags.c_contiguous and a.flags.writeable for a in arrays)
+    ):
+        raise ValueError("expected writeable C-ordered float64 arrays (n, n) and (n_rows, n)")
+    size, count, info = ctypes.c_int64(n), ctypes.c_int64(len(right)), ctypes.c_int64(0)
+    _routine("lapack", "dposv", 8)(
+        ctypes.c_char_p(b"U"),
+        ctypes.addressof(size),
+        ctypes.addressof(count),
+        lower.ctypes.data,
+        ctypes.addressof(size),
+        right.ctypes.data,
+        ctypes.addressof(size),
+        ctypes.addressof(info),
+    )
+    return not info.value & 0xFFFFFFFF  # a 32-bit LAPACK writes the lower half
 
 
 def gram_eigenvalues(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -51,6 +51,11 @@ class Folds:
         Rows left out on either side of a test block.
     forced : tuple of str
         Guards that were overridden.
+    segments : ndarray of shape (n,), optional
+        Stretch of a recording that each row lies in: delays never reach from one into another.  A new one starts with a
+        run, and where rows were left out.
+    in_time : bool
+        Rows are in the order of time.
     """
 
     splits: tuple[tuple[Index, Index], ...]
@@ -59,9 +64,29 @@ class Folds:
     groups: Index | None = field(default=None, compare=False, repr=False)
     gap: int = 0
     forced: tuple[str, ...] = ()
+    segments: Index | None = field(default=None, compare=False, repr=False)
+    in_time: bool = False
 
     def __len__(self) -> int:
         return len(self.splits)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What an encoder says of the test rows of one fold, in ascending order.
+
+    Attributes
+    ----------
+    predicted, truth : ndarray of shape (n_test, n_units)
+        About the training mean, in one unit of measurement per target unit; NaN for units without a prediction.
+    without : callable, optional
+        ``gradient (n_test, n_units) -> (n_train, n_units)``: how a function of the predictions, with this gradient, changes
+        when one training row is left out of the fit, to first order and with the same penalties.
+    """
+
+    predicted: Array
+    truth: Array
+    without: Callable[[Array], Array] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +154,8 @@ class Measure:
         ``(state, rows) -> state`` of a subset or a permutation of the stimuli, without preparing again.
     needs : {"mean", "repeats", "time"}
         What the arrays are.
+    target_holds : {"responses", "counts", "labels"}
+        What the target must hold: any numbers, whole numbers, or one unit per class.
     kind : {"similarity", "distance", "predictivity"}
         Which direction is better, and whether one side predicts the other.
     symmetric, is_metric : bool
@@ -143,6 +170,21 @@ class Measure:
         The same for the target, where it differs.
     fitted : bool
         Needs train and test folds over stimuli.
+    held_out : callable, optional
+        ``(source_state, target_state) -> tuple of HeldOut``, one per fold: the predictions behind the score, for tests and
+        intervals that fit nothing again.
+    classes : callable, optional
+        ``target (n_stimuli, n_units) -> ndarray of int (n_stimuli,)``: class of each row of a target that holds labels.
+        Folds keep the proportions of the classes, and permutations exchange labels where that keeps them too.
+    null_scores : callable, optional
+        ``(source_state, target_state, orders (n_orders, n_stimuli)) -> (n_orders,)``: scores of the target with its rows in
+        other orders, all at once.
+    part_scores : callable, optional
+        ``(source_state, target_state, parts) -> (n_parts,)``: scores of some of the test stimuli, without a new fit, for
+        intervals; NaN where there is none.
+    reach : int
+        Rows of the past that enter a prediction (the longest delay): such a measure is for recordings, with test blocks
+        at least this far from training rows.
     paired : bool
         Rows of both sides are the same stimuli.
     accepts_nan : bool
@@ -181,11 +223,17 @@ class Measure:
     annotate: Callable[[Any, Any], Outcome] | None = None
     restrict: Callable[[Any, Index], Any] | None = None
     needs: Needs = "mean"
+    target_holds: Literal["responses", "counts", "labels"] = "responses"
     symmetric: bool = True
     is_metric: bool = False
     identical: float = 1.0
     target_invariant_to: frozenset[str] | None = None
     fitted: bool = False
+    held_out: Callable[[Any, Any], tuple[HeldOut, ...]] | None = None
+    classes: Callable[[Array], Index] | None = None
+    null_scores: Callable[[Any, Any, Index], npt.NDArray[np.float64]] | None = None
+    part_scores: Callable[[Any, Any, Sequence[Index]], npt.NDArray[np.float64]] | None = None
+    reach: int = 0
     paired: bool = True
     accepts_nan: bool = False
     ceiling: Literal["halves", "units"] | None = None

@@ -47,12 +47,18 @@ BUILT_IN: dict[str, str] = {
     "uniformity_difference": "repcompare.measures.descriptors:uniformity_difference",
     "concentricity_difference": "repcompare.measures.descriptors:concentricity_difference",
     "ridge": "repcompare.measures.encoding.ridge:ridge",
+    "delayed_ridge": "repcompare.measures.encoding.banded:delayed_ridge",
     "banded_ridge": "repcompare.measures.encoding.banded:banded_ridge",
     "kernel_ridge": "repcompare.measures.encoding.kernel_ridge:kernel_ridge",
     "pls": "repcompare.measures.encoding.pls:pls",
     "linear": "repcompare.measures.encoding.linear:linear",
     "best_unit": "repcompare.measures.encoding.linear:best_unit",
     "poisson": "repcompare.measures.encoding.poisson:poisson",
+    "lda": "repcompare.measures.decoding.readout:lda",
+    "ridge_classifier": "repcompare.measures.decoding.readout:ridge_classifier",
+    "nearest_centroid": "repcompare.measures.decoding.readout:nearest_centroid",
+    "logistic": "repcompare.measures.decoding.readout:logistic",
+    "svm": "repcompare.measures.decoding.readout:svm",
 }
 
 Factory = Callable[..., Measure]
@@ -162,6 +168,15 @@ def _as_measure(item: object) -> Measure:
     raise MeasureError(f"{item!r} is not a measure; expected a name or a Measure, as repcompare.measures() lists them")
 
 
+def _needs(measure: Measure) -> str:
+    """What the data must be, beyond one response of each unit to each stimulus."""
+    if measure.target_holds != "responses":
+        return f"target of {measure.target_holds}"
+    if measure.reach:
+        return "rows in time"
+    return "" if measure.needs == "mean" else measure.needs
+
+
 def menu() -> list[dict[str, Any]]:
     """Return one row per measure in its default form: what it is, its range, and what leaves it unchanged."""
     rows = []
@@ -177,6 +192,7 @@ def menu() -> list[dict[str, Any]]:
                 "symmetric": measure.symmetric,
                 "metric": measure.is_metric,
                 "held_out": measure.fitted,
+                "needs": _needs(measure),
                 "missing_values": measure.accepts_nan,
                 "min_stimuli": measure.min_stimuli,
                 "invariant_to": ", ".join(sorted(measure.invariant_to)),

@@ -6,7 +6,7 @@ target.  Here each choice has stimuli of its own (Varma & Simon 2006: nested cro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from repcompare.errors import OptionError
 from repcompare.measures._measure import Folds, Index
 from repcompare.statistics.folds import Sample, make_folds
 from repcompare.statistics.resampling import stream
+from repcompare.statistics.series import stretches
 
 Float64 = npt.NDArray[np.float64]
 FEWEST_FOLDS = 4  # outer folds that leave inner ones enough to train on; of fewer, training rows get their own
@@ -38,6 +39,7 @@ def inner_folds(folds: Folds, *, seed: int = 0, sample: Sample = "stimulus") -> 
     tuple of (rows, Folds)
         ``rows`` (n_train,) index the data; the folds index ``rows``.  They are the other outer folds without the rows of
         this one, so groups and gaps are kept; where there are fewer than 4, four folds drawn from the training rows.
+        Rows of a recording have ``segments``, which end where rows were left out.
 
     Raises
     ------
@@ -77,10 +79,20 @@ def _inside(folds: Folds, outer: int, seed: int, sample: Sample) -> Folds:
         ]
         splits = tuple((train, test) for train, test in pairs if train.size >= 3 and test.size >= 3)
         if len(splits) >= 2:
-            return Folds(splits, rows.size, f"inside fold {outer}", groups, folds.gap, folds.forced)
-    return make_folds(
+            inside = Folds(splits, rows.size, f"inside fold {outer}", groups, folds.gap, folds.forced)
+            return _in_stretches(inside, folds, rows, sample)
+    inside = make_folds(
         rows.size, FEWEST_FOLDS, groups=groups, seed=seed, sample=sample, gap=folds.gap, force=folds.forced
     )
+    return _in_stretches(inside, folds, rows, sample)
+
+
+def _in_stretches(inside: Folds, folds: Folds, rows: Index, sample: Sample) -> Folds:
+    """Say where rows of a recording were left out, so that no delay reaches across."""
+    if sample != "time":
+        return inside
+    outer = None if folds.segments is None else folds.segments[rows]
+    return replace(inside, segments=stretches(rows, outer), in_time=True)
 
 
 def halves(

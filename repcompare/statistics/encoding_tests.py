@@ -1,18 +1,18 @@
-"""Inference for encoders from fixed out-of-sample predictions: block permutations and the bootstrap over rows.
+"""Tests of encoders from fixed out-of-sample predictions: permutations of blocks.
 
-What is exchanged or resampled are stimuli, or whole blocks, runs and groups of rows; never single rows of a time
+What is exchanged are stimuli, or whole blocks, runs and groups of rows; never single rows of a time
 series, and never target units (Nichols & Holmes 2002; Harris 2020).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from repcompare.errors import MeasureError, OptionError
+from repcompare.errors import MeasureError
 from repcompare.measures._measure import Index
 from repcompare.statistics.resampling import permutation_pvalues, stream
 from repcompare.statistics.two_factor import benjamini_hochberg
@@ -36,10 +36,13 @@ class Blocks:
         Row numbers of each block, in order.
     n_dropped : int
         Rows left over.
+    test : ndarray
+        All rows they were cut from.
     """
 
     rows: tuple[Index, ...]
     n_dropped: int
+    test: Index = field(default_factory=lambda: np.zeros(0, dtype=np.intp), compare=False, repr=False)
 
     @property
     def length(self) -> int | None:
@@ -76,11 +79,11 @@ def make_blocks(
     found = []
     for some in rows:
         if groups is not None:
-            found.append(Blocks(tuple(some[groups[some] == g] for g in np.unique(groups[some])), 0))
+            found.append(Blocks(tuple(some[groups[some] == g] for g in np.unique(groups[some])), 0, some))
             continue
         pieces = np.split(some, np.flatnonzero(np.diff(some) > 1) + 1) if length > 1 else [some]
         blocks = [p[i : i + length] for p in pieces for i in range(0, p.size - length + 1, length)]
-        found.append(Blocks(tuple(blocks), some.size - length * len(blocks)))
+        found.append(Blocks(tuple(blocks), some.size - length * len(blocks), some))
     return tuple(found)
 
 
@@ -136,11 +139,12 @@ class EncodingTest:
     notes: tuple[str, ...] = ()
 
 
-def permutation_test(predictions: Predictions, *, n_permutations: int, seed: int) -> EncodingTest:
+def permutation_test(predictions: Predictions, *, n_permutations: int, seed: int, width: float = 1.0) -> EncodingTest:
     """Test predictions by exchanging blocks of the data within each test set; nothing is fitted again.
 
     Predictions and data are z-scored within each test set; the statistic is their mean product, the mean of r over
-    folds weighted by rows.  One permutation serves all units, which gives the max-statistic.
+    folds weighted by rows.  One permutation serves all units, which gives the max-statistic.  ``width`` of a
+    cross-validated score is :func:`repcompare.statistics.held_out_tests.null_width`.
 
     Raises
     ------
@@ -156,21 +160,55 @@ def permutation_test(predictions: Predictions, *, n_permutations: int, seed: int
     >>> permutation_test(one, n_permutations=99, seed=0).pvalues_corrected
     array([0.01, 0.01, 0.01])
     """
-    sizes = [len(b.rows) for b in predictions.blocks]
-    check_blocks(predictions.blocks)
-    rng = stream(seed, "encoding permutations")
-    orders = [[_order(blocks, rng) for _ in range(n_permutations)] for blocks in predictions.blocks]
-    t, n_rows = predictions.n_units, sum(rows.size for b in predictions.blocks for rows in b.rows)
-    observed, null = np.zeros(t), np.zeros((n_permutations, t))
-    for f, blocks in enumerate(predictions.blocks):
-        rows = np.concatenate(blocks.rows) if blocks.rows else np.zeros(0, dtype=np.intp)
-        for units in _batches(t, max(rows.size, sizes[f] ** 2)):
-            p, y = (_z(v[f][rows][:, units]) for v in (predictions.predicted, predictions.truth))
-            observed[units] += (p * y).sum(axis=0)
-            null[:, units] += _products(p, y, blocks, orders[f])
-    observed /= n_rows
-    null /= n_rows
-    return summarise(observed, null, predictions.blocks)
+    sums = PermutationSums(predictions.blocks, n_permutations=n_permutations, seed=seed, width=width)
+    sums.add(predictions)
+    return sums.result()
+
+
+class PermutationSums:
+    """The permutation test of target units that come in batches: one permutation serves the units of all batches.
+
+    Parameters
+    ----------
+    blocks : sequence of Blocks
+        Of every test set.
+    n_permutations, seed : int
+        How many, and of which stream.
+    width : float
+        Factor of the null; see :func:`repcompare.statistics.held_out_tests.null_width`.
+
+    Raises
+    ------
+    MeasureError
+        Where there are too few blocks to exchange.
+    """
+
+    def __init__(self, blocks: Sequence[Blocks], *, n_permutations: int, seed: int, width: float = 1.0) -> None:
+        check_blocks(blocks)
+        rng = stream(seed, "encoding permutations")
+        self._blocks = blocks
+        self._orders = [[ordered(b, rng) for _ in range(n_permutations)] for b in blocks]
+        self._count, self._width = n_permutations, width
+        self._observed: list[Float64] = []
+        self._null: list[Float64] = []
+
+    def add(self, predictions: Predictions) -> None:
+        """Add a batch of units."""
+        t, n_rows = predictions.n_units, sum(rows.size for b in self._blocks for rows in b.rows)
+        observed, null = np.zeros(t), np.zeros((self._count, t))
+        for f, blocks in enumerate(self._blocks):
+            rows = np.concatenate(blocks.rows) if blocks.rows else np.zeros(0, dtype=np.intp)
+            table = len(blocks.rows) ** 2 if _by_table(blocks) else 0
+            for units in unit_slices(t, max(rows.size, table)):
+                p, y = (standardised(v[f][rows][:, units]) for v in (predictions.predicted, predictions.truth))
+                observed[units] += (p * y).sum(axis=0)
+                null[:, units] += _products(p, y, blocks, self._orders[f])
+        self._observed.append(observed / n_rows)
+        self._null.append(null * (self._width / n_rows))
+
+    def result(self) -> EncodingTest:
+        """Return the p-values of all units, in the order in which they were added."""
+        return summarise(np.concatenate(self._observed), np.hstack(self._null), self._blocks)
 
 
 def summarise(observed: Float64, null: Float64, blocks: Sequence[Blocks]) -> EncodingTest:
@@ -204,14 +242,45 @@ def check_blocks(blocks: Sequence[Blocks]) -> None:
         )
 
 
+def whole_groups(n: int, groups: npt.NDArray[np.intp]) -> tuple[Blocks, ...]:
+    """Return all ``n`` rows as groups that may change places with others of their size, for fitting again.
+
+    Raises
+    ------
+    MeasureError
+        Where fewer than 5 groups have another of their size.
+
+    Examples
+    --------
+    >>> [rows.tolist() for rows in whole_groups(10, np.repeat(np.arange(5), 2))[0].rows][:2]
+    [[0, 1], [2, 3]]
+    """
+    found = make_blocks([np.arange(n)], groups=groups)
+    possible = _exchangeable(found[0])
+    if possible < FEWEST_BLOCKS:
+        raise MeasureError(
+            f"{possible} of {len(found[0].rows)} groups have another of their size to change places with; expected at "
+            f"least {FEWEST_BLOCKS}: rows that are held out together are permuted together; give groups of one size, or "
+            "leave out permutations="
+        )
+    return found
+
+
 def _exchangeable(blocks: Blocks) -> int:
     """Return how many blocks have another of their size."""
     sizes, counts = np.unique([rows.size for rows in blocks.rows], return_counts=True)
     return int(counts[(counts > 1) & (sizes > 0)].sum())
 
 
-def _order(blocks: Blocks, rng: np.random.Generator) -> Index:
-    """Draw an order of the blocks that gives each place one of its size."""
+def ordered(blocks: Blocks, rng: np.random.Generator) -> Index:
+    """Draw an order of the blocks that gives each place one of its size.
+
+    Examples
+    --------
+    >>> blocks = make_blocks([np.arange(4)], groups=np.array([0, 0, 0, 1]))[0]
+    >>> ordered(blocks, np.random.default_rng(0)).tolist()
+    [0, 1]
+    """
     sizes = np.array([rows.size for rows in blocks.rows])
     order = np.arange(sizes.size)
     for size in np.unique(sizes):
@@ -220,11 +289,16 @@ def _order(blocks: Blocks, rng: np.random.Generator) -> Index:
     return order
 
 
+def _by_table(blocks: Blocks) -> bool:
+    """Is a permutation's sum one look-up per block, in a table of all pairs of blocks?"""
+    return blocks.length is not None and blocks.length > 1
+
+
 def _products(p: Float64, y: Float64, blocks: Blocks, orders: Sequence[Index]) -> Float64:
     """Return the summed products of every permutation, (n_permutations, n_units)."""
-    count, length = len(blocks.rows), blocks.length
-    if length is not None and length > 1:  # a permutation's sum is one look-up per block
-        table = np.einsum("alu,blu->abu", *(v.reshape(count, length, -1) for v in (p, y)), optimize=True)
+    count = len(blocks.rows)
+    if _by_table(blocks):
+        table = np.einsum("alu,blu->abu", *(v.reshape(count, -1, v.shape[1]) for v in (p, y)), optimize=True)
         places = np.arange(count)
         return np.array([table[places, order].sum(axis=0) for order in orders])
     starts = np.concatenate([[0], np.cumsum([rows.size for rows in blocks.rows])])
@@ -232,134 +306,27 @@ def _products(p: Float64, y: Float64, blocks: Blocks, orders: Sequence[Index]) -
     return np.array([np.einsum("ij,ij->j", p, y[np.concatenate([pieces[i] for i in order])]) for order in orders])
 
 
-def _z(values: npt.NDArray[np.floating]) -> Float64:
-    """Standardise columns; those that do not vary become NaN."""
-    centred = values.astype(np.float64) - values.mean(axis=0, dtype=np.float64)
-    sd = np.sqrt(np.einsum("ij,ij->j", centred, centred) / max(len(centred), 1))
-    size = np.abs(values).max(axis=0, initial=0.0)
+def standardised(values: npt.NDArray[np.floating], axis: int = 0) -> Float64:
+    """Return values of mean 0 and SD 1 along an axis; those that do not vary become NaN.
+
+    Examples
+    --------
+    >>> standardised(np.array([[1.0, 5.0], [3.0, 5.0]]))
+    array([[-1., nan],
+           [ 1., nan]])
+    """
+    centred = values.astype(np.float64) - values.mean(axis=axis, dtype=np.float64, keepdims=True)
+    sd = np.sqrt((centred * centred).mean(axis=axis, keepdims=True))
+    size = np.abs(values).max(axis=axis, initial=0.0, keepdims=True)
     fixed = sd <= 1e-12 * np.maximum(size, np.finfo(np.float64).tiny)
     return np.where(fixed, np.nan, centred / np.where(fixed, 1.0, sd))
 
 
-def _batches(n_units: int, rows: int) -> Iterator[slice]:
+def unit_slices(n_units: int, rows: int) -> Iterator[slice]:
+    """Yield slices of units whose arrays of ``rows`` rows stay small."""
     size = max(1, MOST_BYTES // (8 * max(rows, 1)))
     for start in range(0, n_units, size):
         yield slice(start, min(start + size, n_units))
-
-
-@dataclass(frozen=True, eq=False)
-class Interval:
-    """Bootstrap interval of an encoder's score: of the mean over units, and of every unit.
-
-    Attributes
-    ----------
-    low, high, error : float
-        Ends, and standard error.
-    unit_low, unit_high : ndarray of shape (n_units,)
-        Ends per unit.
-    """
-
-    low: float
-    high: float
-    error: float
-    unit_low: Float64
-    unit_high: Float64
-
-
-def bootstrap(
-    predictions: Predictions, *, scoring: str, confidence: float, seed: int, n_bootstraps: int = 1000
-) -> Interval:
-    """Resample the blocks of each test set (for r2: of all) with replacement; predictions stay as they are.
-
-    Parameters
-    ----------
-    predictions : Predictions
-        Of every fold.
-    scoring : {"pearson", "r2"}
-        Mean r over folds, or ``1 - sum SSE / sum SST`` around the training means.
-    confidence : float
-        Coverage in (0, 1); the interval is between percentiles.
-    seed : int
-        Of the resamples.
-    n_bootstraps : int
-        How many.
-
-    Raises
-    ------
-    OptionError
-        For a confidence outside (0, 1).
-    """
-    if not 0 < confidence < 1:
-        raise OptionError(f"confidence={confidence!r}; expected a number between 0 and 1, such as 0.95")
-    if scoring == "r2":  # its sums run over all folds, so blocks of all folds are drawn together
-        predictions = _pooled(predictions)
-    rng = stream(seed, "encoding bootstrap")
-    weights = [
-        _weights(b, len(y), n_bootstraps, rng) for b, y in zip(predictions.blocks, predictions.truth, strict=True)
-    ]
-    t = predictions.n_units
-    low, high, total, count = np.full(t, np.nan), np.full(t, np.nan), np.zeros(n_bootstraps), 0
-    ends = 50 * (1 - confidence), 50 * (1 + confidence)
-    for units in _batches(t, n_bootstraps * 8):
-        scores = (_resampled_r if scoring == "pearson" else _resampled_r2)(predictions, weights, units)
-        good = np.isfinite(scores).all(axis=0)
-        places = np.arange(t)[units][good]
-        if places.size:
-            low[places], high[places] = np.percentile(scores[:, good], ends, axis=0)
-            total += scores[:, good].sum(axis=1)
-            count += places.size
-    if count == 0:
-        raise MeasureError("no unit has an interval: resampled test sets are constant; use larger test sets")
-    mean = total / count
-    ends_of_mean = np.percentile(mean, ends)
-    return Interval(float(ends_of_mean[0]), float(ends_of_mean[1]), float(mean.std(ddof=1)), low, high)
-
-
-def _pooled(predictions: Predictions) -> Predictions:
-    """Join all test sets, each about its own training mean."""
-    parts = list(zip(predictions.predicted, predictions.truth, predictions.means, strict=True))
-    starts = np.cumsum([0, *(len(y) for _, y, _ in parts)])
-    rows = [some + start for b, start in zip(predictions.blocks, starts, strict=False) for some in b.rows]
-    blocks = Blocks(tuple(rows), sum(b.n_dropped for b in predictions.blocks))
-    predicted = np.concatenate([p.astype(np.float64) - m for p, _, m in parts])
-    truth = np.concatenate([y.astype(np.float64) - m for _, y, m in parts])
-    return Predictions((predicted,), (truth,), (np.zeros(predictions.n_units),), (blocks,))
-
-
-def _weights(blocks: Blocks, n_rows: int, count: int, rng: np.random.Generator) -> Float64:
-    """Return how often each row is drawn, (n_bootstraps, n_rows)."""
-    n_blocks = len(blocks.rows)
-    drawn = rng.multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks), size=count) if n_blocks else None
-    found = np.zeros((count, n_rows))
-    for i, rows in enumerate(blocks.rows):
-        assert drawn is not None
-        found[:, rows] = drawn[:, i : i + 1]
-    return found
-
-
-def _resampled_r(predictions: Predictions, weights: Sequence[Float64], units: slice) -> Float64:
-    """Return the mean r over folds under every resample, (n_bootstraps, n_units)."""
-    found, folds = np.zeros((len(weights[0]), len(range(predictions.n_units)[units]))), 0
-    for w, p, y in zip(weights, predictions.predicted, predictions.truth, strict=True):
-        a, b = _z(p[:, units]), _z(y[:, units])
-        n = w.sum(axis=1, keepdims=True)
-        ma, mb = (w @ a) / n, (w @ b) / n
-        va, vb = (w @ (a * a)) / n - ma**2, (w @ (b * b)) / n - mb**2
-        r = np.full(va.shape, np.nan)
-        np.divide((w @ (a * b)) / n - ma * mb, np.sqrt(np.maximum(va * vb, 0)), out=r, where=(va > 1e-9) & (vb > 1e-9))
-        found += r
-        folds += 1
-    return found / folds
-
-
-def _resampled_r2(predictions: Predictions, weights: Sequence[Float64], units: slice) -> Float64:
-    error, total = 0.0, 0.0
-    for w, p, y, mean in zip(weights, predictions.predicted, predictions.truth, predictions.means, strict=True):
-        truth = y[:, units].astype(np.float64)
-        error = error + w @ (truth - p[:, units]) ** 2
-        total = total + w @ (truth - mean[units]) ** 2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(1 - error / total)
 
 
 def shuffled_rows(blocks: Sequence[Blocks], n: int, count: int, seed: int) -> Iterator[Index]:
@@ -376,7 +343,7 @@ def shuffled_rows(blocks: Sequence[Blocks], n: int, count: int, seed: int) -> It
     for _ in range(count):
         order = np.arange(n)
         for some in blocks:
-            places = _order(some, rng)
+            places = ordered(some, rng)
             for place, source in zip(some.rows, places, strict=True):
                 order[place] = some.rows[source]
         yield order

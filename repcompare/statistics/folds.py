@@ -98,7 +98,7 @@ def make_folds(  # noqa: PLR0913  (a public door: every option is keyword-only)
             _refuse_shuffle(splits)
     sound = scheme == ALONE
     pairs = tuple(splits) if sound else tuple(_checked(pair, f, n, min_test) for f, pair in enumerate(splits))
-    result = Folds(pairs, n, _named(scheme, force), labels, gap, force)
+    result = Folds(pairs, n, _named(scheme, force), labels, gap, force, in_time=sample == "time")
     if groups is not None:
         check_leakage(result, np.asarray(groups), force=force)
     return result
@@ -130,6 +130,11 @@ def autocorrelation_gap(
     >>> autocorrelation_gap(noise), autocorrelation_gap(noise[2:] + noise[1:-1] + noise[:-2])
     (1, 3)
     """
+    return first_below(autocorrelation_sums(y, runs), threshold)
+
+
+def autocorrelation_sums(y: npt.NDArray[np.floating], runs: npt.ArrayLike | None = None) -> npt.NDArray[np.float64]:
+    """Return products of standardised samples at every lag, (n,), summed over units: those of batches of units add up."""
     values = np.asarray(y, dtype=np.float64)
     names = np.zeros(len(values)) if runs is None else np.asarray(runs)
     lags, size = np.zeros(len(values)), np.nan_to_num(np.nanstd(values, axis=0))
@@ -140,6 +145,11 @@ def autocorrelation_gap(
         part = np.divide(part, size, out=np.zeros_like(part), where=size > 0)
         power = np.abs(np.fft.rfft(part, 2 * len(part), axis=0)) ** 2
         lags[: len(part)] += np.fft.irfft(power.sum(axis=1))[: len(part)]
+    return lags
+
+
+def first_below(lags: npt.NDArray[np.float64], threshold: float = 0.05) -> int:
+    """Return the first lag at which sums of products are below a share of those at lag 0; see `autocorrelation_gap`."""
     below = np.flatnonzero(lags < threshold * lags[0])
     if lags[0] <= 0 or below.size == 0:
         raise OptionError("the autocorrelation of y never falls below 0.05; give gap= in samples")

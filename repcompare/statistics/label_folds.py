@@ -34,8 +34,8 @@ def label_folds(  # noqa: PLR0913  (a public door: every option is keyword-only)
 
     Parameters
     ----------
-    codes : ndarray of int, shape (n_rows,)
-        Class of each row.
+    codes : ndarray of int, shape (n_rows,) or (n_label_sets, n_rows)
+        Class of each row; of several sets of labels the proportions of all are kept.
     folds : int, "loo", list of (train, test), or scikit-learn splitter
         ``"loo"`` with ``groups`` leaves out one group at a time.
     groups : array-like of shape (n_rows,), optional
@@ -77,6 +77,8 @@ def label_folds(  # noqa: PLR0913  (a public door: every option is keyword-only)
         raise OptionError(
             f"gap={gap}, but the rows are not a time series; only a time series has neighbours; leave it at 0"
         )
+    sets = np.atleast_2d(codes)
+    codes = joint_classes(sets)
     held = groups if groups is not None else units
     pure = held is not None and one_class_each(codes, np.asarray(held))
     _refuse_single(folds, held is None, pure, force)
@@ -85,7 +87,7 @@ def label_folds(  # noqa: PLR0913  (a public door: every option is keyword-only)
     counted = isinstance(folds, (int, np.integer)) and not isinstance(folds, bool)
     if counted and sample != "time" and (held is None or pure):
         names = np.arange(n) if held is None else np.unique(np.asarray(held), return_inverse=True)[1]
-        drawn = _stratified(codes, names.astype(np.intp), int(folds), seed)
+        drawn = _stratified((codes, sets), names.astype(np.intp), int(folds), seed)
     else:
         rows = _splits(folds, codes, held) if not isinstance(folds, str) and hasattr(folds, "split") else folds
         how: Sample = "presentation" if held is not None and sample == "stimulus" else sample
@@ -133,8 +135,24 @@ def _refuse_single(folds: Any, ungrouped: bool, pure: bool, force: tuple[str, ..
         )
 
 
-def _stratified(codes: Index, units: Index, k: int, seed: int) -> Folds:
-    """Deal out the units of each class, largest first, each to the fold with the fewest rows of that class, then of all."""
+def joint_classes(sets: Index) -> Index:
+    """Number the combinations of classes (n_label_sets, n_rows) that rows have, (n_rows,).
+
+    Examples
+    --------
+    >>> joint_classes(np.array([[0, 0, 1], [1, 0, 1]])).tolist()
+    [1, 0, 2]
+    """
+    return np.unique(sets, axis=1, return_inverse=True)[1].reshape(-1).astype(np.intp)
+
+
+def _stratified(classes: tuple[Index, Index], units: Index, k: int, seed: int) -> Folds:
+    """Deal out the units of each class, largest first, each to the fold with the fewest rows of that class, then of all.
+
+    Combinations of the classes of several sets of labels come first, then the classes of each set: combinations may be too
+    rare to balance them.
+    """
+    codes, sets = classes
     if k < 2:
         raise OptionError(f"folds={k}; expected at least 2")
     sizes = np.bincount(units)
@@ -146,13 +164,17 @@ def _stratified(codes: Index, units: Index, k: int, seed: int) -> Folds:
             f"folds={k}, but only {available} rows or groups are available; use folds={available} or fewer"
         )
     home, load = np.zeros(len(sizes), dtype=np.intp), np.zeros(k, dtype=np.intp)
+    alike = np.zeros((len(sets), sets.max() + 1, k), dtype=np.intp)  # rows of each class in each fold
+    every, own_classes = np.arange(len(sets)), np.zeros((len(sets), len(sizes)), dtype=np.intp)
+    own_classes[:, units] = sets
     rng = np.random.default_rng(seed)
     for c in np.unique(label):
         own = rng.permutation(np.flatnonzero(label == c))
         of_class = np.zeros(k, dtype=np.intp)
         for unit in own[np.argsort(-sizes[own], kind="stable")]:
-            home[unit] = np.lexsort((load, of_class))[0]
+            home[unit] = np.lexsort((load, alike[every, own_classes[:, unit]].sum(axis=0), of_class))[0]
             of_class[home[unit]] += sizes[unit]
+            alike[every, own_classes[:, unit], home[unit]] += sizes[unit]
             load[home[unit]] += sizes[unit]
     fold = home[units]
     if (np.bincount(fold, minlength=k) == 0).any():

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from repcompare.errors import OptionError
 from repcompare.measures._measure import Folds, Index
-from repcompare.statistics.label_folds import one_class_each
+from repcompare.statistics.label_folds import joint_classes, one_class_each
 from repcompare.statistics.resampling import stream
 
 TOLERANCE = 1e-12  # scores of equal confusions are equal
@@ -68,6 +68,44 @@ def permuted_labels(
     >>> permuted_labels(np.array([0, 1, 0, 1]), 100, folds).codes.tolist()
     [[0, 1, 1, 0], [1, 0, 0, 1], [1, 0, 1, 0]]
     """
+    return _drawn(codes[None], (codes, count, seed), folds, groups, whole)
+
+
+def label_orders(
+    codes: Index, count: int, folds: Folds, *, groups: Index | None = None, whole: bool = False, seed: int = 0
+) -> LabelSets:
+    """Orders of the rows that exchange labels as :func:`permuted_labels` does: one order serves several sets of labels.
+
+    Parameters
+    ----------
+    codes : ndarray of int, shape (n_label_sets, n_rows)
+        True classes.
+    count, folds, groups, whole, seed
+        As for :func:`permuted_labels`.  Groups must hold all classes of every set.
+
+    Returns
+    -------
+    LabelSets
+        ``codes (n_orders, n_rows)`` are the rows from which labels are taken.
+
+    Raises
+    ------
+    OptionError
+        As :func:`permuted_labels`.
+
+    Examples
+    --------
+    >>> folds = Folds(((np.array([2, 3]), np.array([0, 1])), (np.array([0, 1]), np.array([2, 3]))), 4)
+    >>> label_orders(np.array([[0, 1, 0, 1]]), 100, folds).codes.tolist()
+    [[0, 1, 3, 2], [1, 0, 2, 3], [1, 0, 3, 2]]
+    """
+    return _drawn(codes, (np.arange(codes.shape[1]), count, seed), folds, groups, whole)
+
+
+def _drawn(sets: Index, wanted: tuple[Index, int, int], folds: Folds, groups: Index | None, whole: bool) -> LabelSets:
+    """Draw exchanges of values (n_rows,) that are allowed for sets of labels (n_label_sets, n_rows)."""
+    codes, count, seed = wanted
+    joint = joint_classes(sets)
     if count < 1:
         raise OptionError(f"permutations={count}; expected at least 1")
     if groups is None and whole:
@@ -76,17 +114,18 @@ def permuted_labels(
             "blocks, of one length), whose whole label sequences are exchanged"
         )
     rng = stream(seed, "labels")
-    if whole or (groups is not None and not _complete(codes, groups) and not one_class_each(codes, groups)):
+    complete = groups is not None and all(_complete(labels, groups) for labels in sets)
+    if whole or (groups is not None and not complete and not one_class_each(joint, groups)):
         assert groups is not None
         return _sequences(codes, groups, count, rng)
     rows = np.arange(len(codes))
-    if groups is not None and _complete(codes, groups):
+    if groups is not None and complete:
         return _inside(codes, rows, groups, count, (rng, "labels within groups"))
     held = groups if groups is not None else folds.groups
-    units = rows if held is None or not one_class_each(codes, held) else held
+    units = rows if held is None or not one_class_each(joint, held) else held
     what = "labels" if units is rows else "labels of whole groups or stimuli"
     blocks = _test_fold(folds)
-    if blocks is None or one_class_each(codes, blocks):
+    if blocks is None or any(one_class_each(labels, blocks) for labels in sets):
         return _inside(codes, units, np.zeros(len(codes), dtype=np.intp), count, (rng, what))
     return _inside(codes, units, blocks, count, (rng, f"{what} within test folds"))
 

@@ -18,6 +18,7 @@ from repcompare.statistics.encoding_tests import FEW_BLOCKS, Blocks, make_blocks
 from repcompare.statistics.resampling import stream
 
 NULLS = ("auto", "blocks", "phase", "shift")
+REFIT = "refit"  # the default, and encoders are fitted again under every permutation
 FEWEST_CUTS = 5  # borders of blocks, to tell whether time goes on there
 LEAST_ALIKE = 0.2  # correlation of neighbouring rows; less is no matter
 SHORTEST_SHIFTED = 1000  # rows: shifts of shorter recordings are few and alike
@@ -59,6 +60,30 @@ class Phases:
             spectrum = np.fft.rfft(values[..., rows, :], axis=-2) * factor[:, None]
             out[..., rows, :] = np.fft.irfft(spectrum, rows.size, axis=-2)
         return out
+
+
+def stretches(places: npt.ArrayLike, *labels: npt.ArrayLike | None) -> Index:
+    """Number the stretches of a recording: a new one starts where rows were left out, and with every new label.
+
+    Parameters
+    ----------
+    places : array-like of shape (n,)
+        Places of the rows in the whole recording, ascending.
+    *labels : array-like of shape (n,), optional
+        Runs, sessions.
+
+    Examples
+    --------
+    >>> stretches([0, 1, 2, 6, 7, 8], [1, 1, 1, 1, 2, 2]).tolist()
+    [0, 0, 0, 1, 2, 2]
+    """
+    new = np.diff(np.asarray(places), prepend=-1) != 1
+    for some in labels:
+        if some is not None:
+            names = np.asarray(some)
+            new[1:] |= names[1:] != names[:-1]
+    new[:1] = False
+    return np.cumsum(new).astype(np.intp)
 
 
 def exchangeable(labels: npt.ArrayLike) -> Blocks:

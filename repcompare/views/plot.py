@@ -15,6 +15,7 @@ from repcompare.views.plot_inference import models, time_course
 from repcompare.views.plot_layers import layers
 from repcompare.views.plot_maps import searchlight_slices
 from repcompare.views.plot_rdm import mds, rdm, rdm_panel, rdm_scatter
+from repcompare.views.plot_rdm_maps import model_map, shepard
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,12 +25,14 @@ __all__ = [
     "generalization",
     "layers",
     "mds",
+    "model_map",
     "models",
     "rdm",
     "rdm_panel",
     "rdm_scatter",
     "scores",
     "searchlight_slices",
+    "shepard",
     "time_course",
 ]
 

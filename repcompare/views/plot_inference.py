@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -14,12 +15,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+FILLED = "#b4c2cf"  # bars: lighter than the lines and dots on them
+CEILING_TEXT = "#8a5a12"
+SUBJECTS = "#5f6d7a"
+CHARACTERS = 19  # of the line below, per inch
 MOST_ARCS = 30  # significant differences that arcs can still show; the matrix shows any number
 
 
 def models(
     inference: xr.Dataset,
     *,
+    kind: Literal["dots", "bars"] = "dots",
     sort: bool = True,
     differences: Literal["arcs", "matrix", "none"] = "matrix",
     correction: Literal["holm", "bh", "none"] = "holm",
@@ -33,6 +39,8 @@ def models(
     ----------
     inference : xarray.Dataset
         As :func:`repcompare.rsa_inference` returns it.
+    kind : {"dots", "bars"}
+        A dot at the score, or a bar from 0 to it.
     sort : bool
         Best model first; otherwise the order of the table.
     differences : {"arcs", "matrix", "none"}
@@ -49,8 +57,9 @@ def models(
     Returns
     -------
     matplotlib.figure.Figure
-        Filled dots are significantly above 0 (or chance, where permutations were made), hollow ones are not or were not
-        tested; bars are confidence intervals; the band spans the noise ceiling.
+        Filled dots (bars) are significantly above 0 (or chance, where permutations were made), hollow ones are not or were
+        not tested; lines are confidence intervals, small dots subjects; the band spans the noise ceiling.  A line below says
+        so, with the level and the correction.
 
     Raises
     ------
@@ -58,6 +67,7 @@ def models(
         When this is no table of RSA inference, it has too many differences for arcs, or matplotlib is missing.
     """
     _check(inference, alpha)
+    choose(kind, ("dots", "bars"), "kind")
     choose(differences, ("arcs", "matrix", "none"), "differences")
     choose(correction, ("holm", "bh", "none"), "correction")
     order = np.argsort(-inference["score"].values, kind="stable") if sort else np.arange(inference.sizes["model"])
@@ -67,14 +77,19 @@ def models(
     differ = _differences(table, correction, alpha) if differences != "none" else np.zeros((0, 0), dtype=bool)
     n = table.sizes["model"]
     matrix = differences == "matrix" and differ.size > 0
-    canvas = figure(3.6 + (0.6 + 0.24 * n if matrix else 0), 1.4 + 0.27 * n)
+    width = 3.9 + (0.6 + 0.24 * n if matrix else 0)
+    said = _legend(table, correction, alpha, subjects=subjects, differ="" if not differ.size else differences)
+    lines = [part for line in said for part in wrap(line, int(CHARACTERS * width))]
+    canvas = figure(width, 1.45 + 0.13 * len(lines) + 0.27 * n)
     panels = canvas.subplots(1, 1 + matrix, squeeze=False, width_ratios=[3.2, 0.24 * n] if matrix else None)[0]
-    _scores(panels[0], table, correction, alpha, subjects=subjects)
+    above = _above_chance(table, correction, alpha)
+    _scores(panels[0], table, above, kind=kind, subjects=subjects)
     if matrix:
         _matrix(panels[1], differ)
     elif differences == "arcs" and differ.size:
         _arcs(panels[0], differ)
     canvas.suptitle(title, x=0.01, ha="left", fontsize=10.5)
+    canvas.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=6.8, color="#3c4854", linespacing=1.35)
     return canvas
 
 
@@ -144,6 +159,8 @@ def _check(inference: xr.Dataset, alpha: float) -> None:
         raise SchemaError(
             f"found variables {some(sorted(map(str, inference.variables)))}; expected what rsa_inference returns"
         )
+    if "time" in inference["score"].dims:
+        raise SchemaError("an inference over time; pick one by ds.isel(time=...), or draw time_course(ds.score)")
     if not 0 < alpha < 1:
         raise OptionError(f"alpha={alpha!r}; expected a level such as 0.05")
 
@@ -163,30 +180,53 @@ def _differences(table: xr.Dataset, correction: str, alpha: float) -> np.ndarray
     return found
 
 
-def _scores(ax: Axes, table: xr.Dataset, correction: str, alpha: float, *, subjects: bool) -> None:
+def _scores(ax: Axes, table: xr.Dataset, above: np.ndarray, *, kind: str, subjects: bool) -> None:
     n = table.sizes["model"]
     rows, score = np.arange(n), table["score"].values
     if "score_ceiling_lower" in table:
         low, high = (float(table[f"score_ceiling_{end}"]) for end in ("lower", "upper"))
         ax.axvspan(low, high, color=CEILING, alpha=0.25, linewidth=0, zorder=0)
-        ax.annotate("noise ceiling", ((low + high) / 2, 0.0), xycoords=("data", "axes fraction"), color=CEILING,
+        ax.annotate("noise ceiling", ((low + high) / 2, 1.0), xycoords=("data", "axes fraction"), color=CEILING_TEXT,
                     fontsize=7.5, ha="center", va="bottom", xytext=(0, 2), textcoords="offset points")  # fmt: skip
+    faces = [(FILLED if kind == "bars" else INK) if a else "white" for a in above]
+    if kind == "bars":
+        ax.barh(rows, score, height=0.62, color=faces, edgecolor=INK, linewidth=0.9, zorder=1)
     if subjects and table.sizes["subject"] > 1:
         single = table["score_subject"].transpose("model", "subject").values
         spread = np.linspace(-0.22, 0.22, single.shape[1])
-        ax.plot(single.ravel(), (rows[:, None] + spread).ravel(), ".", color=PALE, markersize=2.5, zorder=1)
+        ax.plot(single.ravel(), (rows[:, None] + spread).ravel(), ".", color=SUBJECTS, markersize=2.8, zorder=2)
     if "score_low" in table:
-        ax.hlines(rows, table["score_low"].values, table["score_high"].values, color=INK, linewidth=1.6, zorder=2)
-    above = _above_chance(table, correction, alpha)
-    faces = [INK if a else "white" for a in above]
-    ax.scatter(score, rows, s=36, facecolors=faces, edgecolors=INK, zorder=3)
+        ax.hlines(rows, table["score_low"].values, table["score_high"].values, color=INK, linewidth=1.6, zorder=3)
+    if kind == "dots":
+        ax.scatter(score, rows, s=36, facecolors=faces, edgecolors=INK, zorder=4)
     ax.axvline(0, color=PALE, linewidth=0.8, zorder=0)
     ax.set_yticks(rows, [str(m) for m in table["model"].values])
     ax.set_ylim(n - 0.5, -0.5)
-    ax.set_xlabel(f"score ({table.attrs.get('method', 'similarity of RDMs')})", fontsize=8.5)
+    ax.set_xlabel(f"similarity to the RDMs of the data ({table.attrs.get('method', 'score')})", fontsize=8.5)
     tidy(ax, keep=("bottom",))
+    ax.tick_params(axis="y", length=0)
     ax.grid(axis="y", color="#e6eaee", linewidth=0.7, zorder=-1)
     ax.set_axisbelow(True)
+
+
+def _legend(table: xr.Dataset, correction: str, alpha: float, *, subjects: bool, differ: str) -> list[str]:
+    """Return what the marks mean: what is drawn, and what is tested."""
+    n, said = table.sizes["subject"], []
+    said.append(f"mean over {n} subjects" + (" (small dots)" if subjects else "") if n > 1 else "one subject")
+    if "score_low" in table:
+        drawn = str(table.attrs.get("bootstrap", "none")).replace("_", " ")
+        how = "spread over subjects" if drawn == "none" else f"bootstrap over {drawn}"
+        said.append(f"lines: {100 * float(table.attrs.get('confidence', 0.95)):g} % intervals, {how}")
+    name = {"holm": "Holm", "bh": "Benjamini-Hochberg", "none": "uncorrected"}[correction]
+    tests = []
+    if "pvalue_permutation_corrected" in table:
+        tests.append(f"filled: above chance, p ≤ {alpha:g} (permuted stimuli, maximum over models)")
+    elif _named(table, "pvalue_zero", correction) is not None:
+        tests.append(f"filled: above 0, p ≤ {alpha:g} ({name})")
+    if differ:
+        mark = "brackets" if differ == "arcs" else "squares"
+        tests.append(f"{mark}: the two models differ, p ≤ {alpha:g} ({name})")
+    return ["; ".join(line) for line in (said, tests) if line]
 
 
 def _above_chance(table: xr.Dataset, correction: str, alpha: float) -> np.ndarray:
@@ -202,18 +242,20 @@ def _above_chance(table: xr.Dataset, correction: str, alpha: float) -> np.ndarra
 
 
 def _matrix(ax: Axes, differ: np.ndarray) -> None:
-    """Fill the cells of pairs that differ; the better model is the row above."""
-    i, j = np.nonzero(np.triu(differ))
-    ax.scatter(i, j, s=26, marker="s", color=MARKED, linewidths=0)
-    others = np.argwhere(np.tril(np.logical_not(differ), -1))
-    ax.scatter(others[:, 1], others[:, 0], s=6, marker="s", color=PALE, linewidths=0)
+    """Fill the cells of pairs that differ, small marks in the others; a model has the row and the column of its place."""
     n = len(differ)
-    ax.set_xlim(-0.5, n - 0.5)
+    below = np.tril(np.ones((n, n), dtype=bool), -1)
+    rows, columns = np.nonzero(differ & below)
+    ax.scatter(columns, rows, s=30, marker="s", color=MARKED, linewidths=0)
+    rows, columns = np.nonzero(np.logical_not(differ) & below)
+    ax.scatter(columns, rows, s=5, marker="s", color=PALE, linewidths=0)
+    ax.set_xlim(-0.5, n - 1.5)
     ax.set_ylim(n - 0.5, -0.5)
-    ax.set_xticks(range(n), [str(k + 1) for k in range(n)])
+    ax.set_xticks(range(n - 1), [str(k + 1) for k in range(n - 1)])
     ax.set_yticks(range(n), [str(k + 1) for k in range(n)])
-    ax.set_title("row differs from column", fontsize=8, loc="left")
+    ax.set_xlabel("differs from model", fontsize=8.5)
     tidy(ax, keep=())
+    ax.tick_params(length=0, labelsize=7)
 
 
 def _arcs(ax: Axes, differ: np.ndarray) -> None:

@@ -216,7 +216,7 @@ def mds(
     Parameters
     ----------
     embedding : xarray.Dataset
-        As :func:`repcompare.embed` returns it.
+        As :func:`repcompare.rdm_map` (stimuli, RDMs) or :func:`repcompare.embed` (systems) returns it.
     groups : sequence of shape (n_points,), optional
         One label per point: colours, markers and a legend.
     icons : mapping of name to image array, optional
@@ -239,7 +239,7 @@ def mds(
         When this is no embedding, or the labels do not fit.
     """
     if "coordinates" not in embedding:
-        raise SchemaError("found no variable 'coordinates'; expected what repcompare.embed returns")
+        raise SchemaError("found no variable 'coordinates'; expected what repcompare.rdm_map or embed returns")
     points = embedding["coordinates"].values
     points = points if points.shape[1] > 1 else np.column_stack([points, np.zeros(len(points))])
     called = embedding["source"].values.astype(str)

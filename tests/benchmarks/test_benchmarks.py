@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import itertools
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,52 @@ def test_exit_codes(change, options, code, says):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
     assert says in done.stdout
+
+
+WEIGHED = """
+import sys
+sys.path.insert(0, {folder!r})
+import numpy as np
+import compare_libraries as bench
+from dataclasses import replace
+def ours(data):
+    np.ones(10**6), np.ones(10**6)  # 16 MB at a time
+    return 2.0
+bench.CASES["spearman_scipy"] = replace(bench.CASES["spearman_scipy"], ours=ours, peer=lambda data: 2.0)
+sys.exit(bench.main(["--quick", "--case", "spearman_scipy", "--json", {file!r}, *{options!r}]))
+"""
+
+
+@pytest.mark.parametrize("options", [["--memory"], []])
+def test_peak_memory_is_stated_where_asked_for(options, tmp_path):
+    file = tmp_path / "result.json"
+    program = WEIGHED.format(folder=str(BENCHMARKS), file=str(file), options=options)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(file.read_text())["cases"]
+    assert ("ours MB" in done.stdout) == bool(options)
+    if options:
+        assert 16 <= row["ours_mb"] < 17
+        assert 0 <= row["peer_mb"] < 0.1
+    else:
+        assert math.isnan(row["ours_mb"])
+
+
+def test_the_check_under_missing_values_can_fail():
+    program = f"""
+import sys
+sys.path.insert(0, {str(BENCHMARKS)!r})
+import numpy as np
+from cases import CASES
+case = CASES["crossnobis_missing_rsatoolbox"]
+data = case.make(np.random.default_rng(0), True)
+distances, _ = case.ours(data)
+print(case.agree((distances, data), None), case.agree((distances * (1 + 1e-8), data), None), case.tolerance)
+"""
+    pytest.importorskip("rsatoolbox")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    right, wrong, tolerance = map(float, done.stdout.split())
+    assert right <= tolerance < wrong
 
 
 @pytest.mark.parametrize("benchmark_class", list(asv_classes()))

@@ -164,7 +164,7 @@ def test_three_axes_need_names(tmp_path):
 def test_npz_gives_a_tree_of_parts(tmp_path):
     np.savez_compressed(
         tmp_path / "net.npz",
-        conv=np.ones((3, 2, 2, 2), np.float16),
+        conv=np.arange(24, dtype=np.float16).reshape(3, 2, 2, 2),
         fc=X,
         stimulus_id=np.array(IDS),
         stimulus_category=np.array(["pet", "pet", "bird"]),
@@ -297,3 +297,39 @@ def test_maps_of_the_92_pictures(data_dir):
         data_dir / "kriegeskorte92" / "efficientnet_lite0_activations_92.npz", stimuli="positional"
     )
     assert tree["stem"].sizes["unit"] == 128 and "unit_channel_x" in tree["stem"].coords
+
+
+def test_constant_values_are_warned_of_with_their_share(tmp_path):
+    for values, message in (
+        (np.zeros((3, 4)), r"a.npz: V4: 4 of 4 units \(100 %\) are 0 in every row"),
+        (np.c_[np.full((3, 3), 2.0), X[:, :1]], r"3 of 4 units \(75 %\) have one value in every row"),
+        (np.c_[np.full((3, 1), np.nan), np.zeros((3, 2)), X[:, :1]], r"2 of 4 units \(50 %\) are 0"),
+    ):
+        np.savez(tmp_path / "a.npz", V4=values, stimulus_id=IDS)
+        with pytest.warns(UserWarning, match=message):
+            data_adapters.read(tmp_path / "a.npz")
+    np.savez(tmp_path / "a.npz", V4=np.c_[np.zeros((3, 1)), X], stimulus_id=IDS)
+    data_adapters.read(tmp_path / "a.npz")  # one of many: networks have dead units
+
+
+def test_a_label_of_one_part_of_an_npz_file(tmp_path):
+    places = {"V4/unit_region": np.array(["V4"] * 4), "V4/unit_x": np.arange(4.0)}
+    np.savez(tmp_path / "a.npz", V4=X, IT=X[:, :2], stimulus_id=IDS, **places)
+    tree = data_adapters.read(tmp_path / "a.npz")
+    assert tree["V4"]["unit_region"].values.tolist() == ["V4"] * 4 and tree["V4"]["unit_x"].values.tolist() == [
+        0,
+        1,
+        2,
+        3,
+    ]
+    assert "unit_region" not in tree["IT"].coords
+
+
+def test_netcdf3_that_other_tools_wrote_from_a_representation(tmp_path):
+    rc.representation(X, stimulus=IDS).to_netcdf(tmp_path / "a.nc", engine="scipy")
+    ds = data_adapters.read(tmp_path / "a.nc")
+    np.testing.assert_array_equal(ds["response"].values, X)
+    ds.close()
+    (tmp_path / "b.nc").write_bytes((tmp_path / "a.nc").read_bytes()[:-40])
+    with pytest.raises(FormatError, match="b.nc"):
+        data_adapters.read(tmp_path / "b.nc")["response"].load()

@@ -15,6 +15,7 @@ from repcompare.cli import cli
 from repcompare.engine.plan import make_plan
 from repcompare.engine.study import Options, declare
 from repcompare.errors import MeasureError, OptionError, SchemaError
+from repcompare.measures.encoding.banded import delayed_ridge
 from repcompare.measures.encoding.linear import linear
 from repcompare.measures.encoding.ridge import ridge
 from repcompare.statistics.best import halves
@@ -382,18 +383,59 @@ def test_r2_reports_the_mean_over_folds(layers, brain):
 
 
 def test_a_fold_in_which_nothing_can_be_chosen_is_said():
-    """Delays run across the hole that a held-out block leaves in its inner folds, which is refused there."""
-    from repcompare.measures.encoding.banded import delayed_ridge
-
+    """Labels of the runs of all rows do not fit the rows inside a fold."""
     rng = np.random.default_rng(0)
-    t = np.arange(200.0)
     x, z = rng.normal(size=(2, 200, 3))
     y = x @ rng.normal(size=(3, 2)) + rng.normal(size=(200, 2))
-    parts = [rc.representation(v, dims=("time", "unit"), time=t) for v in (x, z, y)]
-    measure = delayed_ridge(alphas=[1.0], delays=[0, 1, 2])
-    scores = rc.compare(
-        {"a": parts[0], "b": parts[1]}, parts[2], measures={"d": measure}, gap=4, best=True, progress=False
-    )
+    parts = [recording(v) for v in (x, z, y)]
+    measure = delayed_ridge(alphas=[1.0], delays=[0, 1, 2], runs=np.zeros(200))
+    scores = compare({"a": parts[0], "b": parts[1]}, parts[2], measures={"d": measure}, gap=4)
     found = rc.best(scores)
     assert np.isnan(found.score_best.values).all()
     assert any(line.startswith("no_best: d of") for line in found.attrs["warnings"])
+
+
+def recording(values, **labels):
+    return rc.representation(values, dims=("time", "unit"), time=np.arange(float(len(values))), **labels)
+
+
+@pytest.mark.parametrize("delays", [[1], [0, 2]])
+def test_delays_do_not_cross_what_is_held_out(delays):
+    """Against plain loops: inside a fold, a row whose past was held out has a past of zeros."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(160, 3))
+    run = np.repeat([0, 1], 80)
+    past = naive_delayed(z, delays, run)
+    y = past @ rng.normal(size=(past.shape[1], 4)) + 2 * rng.normal(size=(160, 4))
+    layers = [z + noise * rng.normal(size=(160, 3)) for noise in (0.9, 1.0, 0.95)]
+    sources = {f"l{k}": recording(x, run=run) for k, x in enumerate(layers)}
+    tests, gap = np.array_split(np.arange(160), 5), 6
+    splits = [(np.flatnonzero(np.abs(np.arange(160)[:, None] - t).min(axis=1) > gap), t) for t in tests]
+    measure = delayed_ridge(alphas=[3.0], delays=delays)
+    table = compare(sources, recording(y, run=run), measures={"d": measure}, folds=splits)
+    found = rc.best(table)
+
+    def score(x, y, train, test, rows):
+        """Score of rows that all are among ``rows``; nothing else is known of the features."""
+        stretch = np.cumsum(np.r_[0, (np.diff(rows) != 1) | (np.diff(run[rows]) != 0)])
+        features = np.full((len(y), len(delays) * x.shape[1]), np.nan)
+        features[rows] = naive_delayed(x[rows], delays, stretch)
+        a, b = features[train], y[train]
+        weights = np.linalg.solve(
+            (a - a.mean(0)).T @ (a - a.mean(0)) + 3.0 * np.eye(a.shape[1]), (a - a.mean(0)).T @ (b - b.mean(0))
+        )
+        p = features[test] @ weights
+        return np.mean([np.corrcoef(p[:, u], y[test][:, u])[0, 1] for u in range(y.shape[1])])
+
+    chosen, reported = naive_best.nested_in_time(layers, y, splits, score)
+    assert found.selected_source.values.ravel().tolist() == [f"l{k}" for k in chosen]
+    np.testing.assert_allclose(found.score_selected.values.ravel(), reported, rtol=0, atol=1e-9)
+    inner = table.score_inner.values[:, 0, 0]
+    expected = [naive_best.inner_in_time(x, y, splits, score) for x in layers]
+    np.testing.assert_allclose(inner, expected, rtol=0, atol=1e-9)
+
+
+def naive_delayed(x, delays, runs):
+    from tests.naive_banded import delayed
+
+    return delayed(x, delays, runs)

@@ -386,9 +386,9 @@ class TestInference:
         assert scores.attrs["interval"] == "jackknife"
 
     def test_fitted_measures_have_no_interval_and_say_so(self, layers, brain):
-        scores = compare(layers, brain, measures="ridge", confidence=0.95)
+        scores = compare(layers, brain, measures="cca", confidence=0.95)
         assert np.isnan(scores.score_low).all()
-        assert "no_interval: ridge has no interval over stimuli" in scores.attrs["warnings"]
+        assert "no_interval: cca has no interval over stimuli" in scores.attrs["warnings"]
 
 
 def test_unit_scores_are_labelled(layers, brain):
@@ -476,3 +476,78 @@ def test_blas_threads_are_restored(layers, brain):
     compare(layers, brain, measures="cka", n_jobs=2)
     assert [lib["num_threads"] for lib in threadpool_info()] == before
     assert threading.active_count() < 20
+
+
+class TestGivenCeilings:
+    @pytest.mark.parametrize("given", [0.5, [0.5, 0.8], {"V4": 0.8, "V1": 0.5}])
+    def test_they_are_used_and_named(self, layers, brain, given):
+        regions = brain["unit_region"].values if "unit_region" in brain.coords else None
+        labelled = brain if regions is not None else brain.assign_coords(unit_region=("unit", ["V1"] * 4 + ["V4"] * 4))
+        scores = compare(layers, labelled, measures=["cka", "procrustes"], by=(None, "region"), ceiling=given)
+        expected = dict.fromkeys(scores.target.values, 0.5) if given == 0.5 else {"V1": 0.5, "V4": 0.8}
+        for name in scores.target.values:
+            one = scores.sel(target=name, measure="cka")
+            np.testing.assert_allclose(one.score_ceiling, expected[name])
+            np.testing.assert_allclose(one.score_normalised, one.score / expected[name])
+        assert np.isnan(scores.score_ceiling.sel(measure="procrustes")).all()  # a distance has none
+        assert scores.attrs["ceiling"] == "given"
+
+    @pytest.mark.parametrize(
+        ("given", "message"),
+        [
+            (0.0, "the best score that noise allows, > 0"),
+            (np.nan, "> 0"),
+            ([0.5, 0.6], "one for each of 1 targets"),
+            ({"V1": 0.5}, "no number for target 'target'"),
+            ("splithalf", "did you mean 'split_half'"),
+            (["high"], "> 0"),
+        ],
+    )
+    def test_bad_ones(self, layers, brain, given, message):
+        with pytest.raises(OptionError, match=message):
+            compare(layers, brain, measures="cka", ceiling=given)
+
+
+def test_a_note_names_its_cell(layers, brain):
+    from repcompare.measures.encoding.ridge import ridge
+
+    scores = compare(layers, brain, measures={"small": ridge([1e-3, 1e-2])})
+    notes = [line for line in scores.attrs["warnings"] if line.startswith("alpha_edge")]
+    assert len(notes) == 1
+    assert notes[0].startswith("alpha_edge: small, source 'layer0', target 'target': ")
+    assert "of units chose the largest alpha, 0.01; next grid: alphas=np.logspace(-3, 1, 5)" in notes[0]
+    assert notes[0].endswith("(and 2 cells more)")
+
+
+def test_guards_of_folds_are_overridden_by_name(tmp_path):
+    from sklearn.model_selection import KFold
+
+    rng = np.random.default_rng(0)
+    x, y = (rc.representation(rng.normal(size=(60, 3)), dims=("time", "unit"), time=np.arange(60.0)) for _ in "xy")
+    shuffled = KFold(5, shuffle=True, random_state=0)
+    with pytest.raises(OptionError, match=r"neighbours leak.*force=\('time_shuffle',\)"):
+        compare(x, y, measures="ridge", folds=shuffled)
+    scores = compare(x, y, measures="ridge", folds=shuffled, force=("time_shuffle",))
+    rc.save(scores, tmp_path / "scores.nc")
+    with rc.open(tmp_path / "scores.nc") as found:
+        assert found.attrs["forced"] == ["time_shuffle"]
+    with pytest.raises(OptionError, match="did you mean 'time_shuffle'"):
+        compare(x, y, measures="ridge", force="timeshuffle")
+    with pytest.raises(OptionError, match="groups= is a ndarray; expected the name of a label"):
+        compare(x, y, measures="ridge", groups=np.arange(60))
+
+
+def test_what_follows_from_scores_is_saved_and_opened(layers, brain, tmp_path):
+    table = compare(layers, brain, measures="ridge", best=True)
+    square = rc.similarity_matrix(layers, measure="procrustes", progress=False)
+    found = {
+        "best": rc.best(table),
+        "clusters": rc.cluster(square, n_clusters=2),
+        "embedding": rc.embed(square, dimensions=1),
+        "medoids": rc.medoids(square, 1),
+    }
+    for name, one in found.items():
+        assert one.attrs["schema"] == f"repcompare-{name}-1"
+        rc.save(one, tmp_path / f"{name}.nc")
+        with rc.open(tmp_path / f"{name}.nc") as again:
+            xr.testing.assert_identical(again.load(), one)

@@ -149,7 +149,8 @@ class TestPermutations:
             compare(still, still, measures="cka", permutations=5, null="phase")
         counts = recording(rng.poisson(3, size=(200, 3)).astype(float))
         with pytest.raises(rc.errors.MeasureError, match="random phases cannot be compared: .*; try null='shift'"):
-            compare(counts, counts, measures="poisson", permutations=2)
+            compare(counts, counts, measures="poisson", permutations=2, null="refit")
+        assert compare(counts, counts, measures="poisson", permutations=2).score_pvalue.item() == 1 / 3
 
 
 class TestIntervals:

@@ -217,3 +217,58 @@ def test_cells_survive_a_file(tmp_path):
     assert list(back.folds) == [(0, 1)]
     np.testing.assert_array_equal(back.units[(0, 1)], np.ones(4))
     assert back.mirrored().score[1, 0] == 0.5
+
+    def test_the_order_of_measures_is_part_of_a_tile(self, sources, tmp_path):
+        """Tables are filed by the position of their measure: in another order they were read under another's name."""
+        some = {name: sources[name] for name in ("net00", "net01", "net02")}
+        for measures in (["cka", "ridge", "rsa"], ["rsa", "cka", "ridge"]):
+            found = rc.similarity_matrix(some, measure=measures, checkpoint=tmp_path, progress=False)
+            assert_same(found, rc.similarity_matrix(some, measure=measures, progress=False), 1e-12)
+
+    def test_a_square_table_lacks_what_another_needs(self, sources, tmp_path):
+        some = {name: sources[name] for name in ("net00", "net01", "net02")}
+        options = {"direction": "both", "progress": False}
+        rc.similarity_matrix(some, measure="ridge", checkpoint=tmp_path, **options)
+        found = rc.compare(some, some, measures="ridge", checkpoint=tmp_path, **options)
+        expected = rc.compare(some, some, measures="ridge", **options)
+        np.testing.assert_allclose(found.score_reverse, expected.score_reverse, rtol=0, atol=1e-12)
+
+    def test_labels_that_delays_respect_are_part_of_a_tile(self, tmp_path):
+        """Sessions change no fold of a recording, but what a delay may reach over."""
+        rng = np.random.default_rng(0)
+        x, y = rng.normal(size=(2, 120, 3))
+        y[1:] += 2 * x[:-1]
+        measure = {"delayed": rc.measures.encoding.banded.delayed_ridge(delays=[1, 2])}
+        found = []
+        for length in (120, 20):
+            session = np.arange(120) // length
+            sides = [
+                rc.representation(v, dims=("time", "unit"), time=np.arange(120.0), session=session) for v in (x, y)
+            ]
+            options = {"measures": measure, "gap": 5, "progress": False}
+            found.append(rc.compare(*sides, checkpoint=tmp_path, **options).score.item())
+            np.testing.assert_allclose(found[-1], rc.compare(*sides, **options).score.item(), rtol=0, atol=1e-12)
+        assert abs(found[0] - found[1]) > 1e-3
+
+    def test_arrays_inside_options_count_whole(self, sources, tmp_path):
+        """Their repr leaves out the middle."""
+        from dataclasses import replace
+
+        base = rc.measures.cka.cka()
+        some = {name: sources[name] for name in ("net00", "net01")}
+        for factor in (1.0, 2.0):
+            weights = np.ones(3000)
+            weights[1500] = factor
+            compare = lambda x, y, factor=factor: factor * base.compare(x, y)  # noqa: E731
+            measure = replace(base, compare=compare, compare_many=None, options={"by_layer": {"a": weights}})
+            found = rc.similarity_matrix(some, measure={"m": measure}, checkpoint=tmp_path, progress=False)
+            np.testing.assert_allclose(found.score[0, 0], factor, rtol=1e-12)
+
+
+def test_memory_in_words_and_numbers_of_numpy(sources):
+    some = {name: sources[name] for name in ("net00", "net01")}
+    plain = rc.similarity_matrix(some, measure="ridge", seed=3, progress=False)
+    found = rc.similarity_matrix(some, measure="ridge", seed=np.int32(3), memory="1 GB", progress=False)
+    assert_same(found, plain)
+    with pytest.raises(OptionError, match="memory='1'; expected a number of bytes, or text such as '500MB'"):
+        rc.similarity_matrix(some, measure="cka", memory="1", progress=False)

@@ -78,14 +78,53 @@ def test_mean_areas(sets, compiled):
 @BOTH
 def test_standardise_class(compiled):
     rng = np.random.default_rng(1)
-    x = rng.normal(size=(9, 4))
+    x, offset = rng.normal(size=(9, 4)), np.array([0.0, 1e3, 0.0, 0.0])
     x[:, 2] = 7.0
+    x[:, 1] = 1e-12 * rng.normal(size=9)  # rounding of values near 1000
     rows = np.array([1, 4, 5, 8])
     mean, variance, scale = np.empty((3, 4))
     apart, standard = np.empty((2, 4, 4))
-    pick(decoding.standardise_class, compiled)(x, rows, (mean, variance, scale, apart, standard), 1e-30)
+    pick(decoding.standardise_class, compiled)(x, rows, offset, (mean, variance, scale, apart, standard))
     np.testing.assert_allclose(mean, x[rows].mean(axis=0), atol=1e-15)
     np.testing.assert_allclose(variance, x[rows].var(axis=0), atol=1e-15)
-    np.testing.assert_allclose(scale, np.where(variance > 1e-30, variance, 1.0), atol=1e-15)
+    np.testing.assert_allclose(scale, np.where([True, False, False, True], variance, 1.0), atol=1e-15)
     np.testing.assert_allclose(apart, x[rows] - x[rows].mean(axis=0), atol=1e-15)
     np.testing.assert_allclose(standard, apart / np.sqrt(scale), atol=1e-14)
+
+
+@BOTH
+@pytest.mark.parametrize(("m", "p"), [(6, 9), (9, 6), (2, 5), (1, 5)])
+def test_ledoit_wolf_is_that_of_scikit_learn(compiled, m, p):
+    from sklearn.covariance import ledoit_wolf_shrinkage
+
+    rows = np.random.default_rng(m).normal(size=(m, p))
+    rows -= rows.mean(axis=0)
+    share, mu = pick(decoding.ledoit_wolf, compiled)(rows)
+    expected = ledoit_wolf_shrinkage(rows, assume_centered=True) if m > 1 else 0.0
+    assert share == pytest.approx(expected, abs=1e-13)
+    assert mu == pytest.approx(np.square(rows).sum() / m / p, abs=1e-14)
+
+
+@BOTH
+@pytest.mark.parametrize("p", [5, 30])
+def test_shrunk_moments_are_the_covariance_of_scikit_learn(compiled, p):
+    """Class 2 has no rows; unit 1 does not vary in class 0."""
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    rng = np.random.default_rng(p)
+    codes = np.array([0, 1, 3, 0, 1, 3, 0, 1, 1, 3, 0, 0])
+    x = rng.normal(size=(12, p)) + 5
+    x[codes == 0, 1] = 3.3
+    offset = x.mean(axis=0)
+    starts, rows = np.searchsorted(np.sort(codes), range(5)), np.argsort(codes, kind="stable")
+    means, diagonal, variance, weighted = np.empty((4, p)), np.empty(p), np.empty(p), np.empty((12, p))
+    out = means, diagonal, variance, weighted
+    pick(decoding.shrunk_moments, compiled)(x - offset, (starts, rows), offset, out)
+    root = np.sqrt(diagonal) if p > 12 else np.ones(p)
+    found = np.diag(diagonal) + (weighted * root).T @ (weighted * root)
+    peer = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", store_covariance=True).fit(x, codes)
+    np.testing.assert_allclose(found, peer.covariance_, atol=1e-12)
+    np.testing.assert_allclose((means + offset)[[0, 1, 3]], peer.means_, atol=1e-13)
+    np.testing.assert_array_equal(means[2], 0)
+    expected = sum(x[codes == k].var(axis=0) * (codes == k).mean() for k in (0, 1, 3))
+    np.testing.assert_allclose(variance, expected, atol=1e-13)

@@ -74,7 +74,7 @@ def test_exact_raises_with_counts_names_and_the_way_out():
     message = str(caught.value)
     assert "2 of 5 are shared by all" in message
     assert "missing in net: 'd', 'e' (2)" in message and "missing in brain: 'a' (1)" in message
-    assert message.endswith("go on with the shared ones by stimuli='intersection'")
+    assert message.endswith("compare(..., stimuli='intersection'), or select them on every side")
     assert align({"net": system(["a", "b"]), "brain": system(["b", "a"])}).lacking == {}
 
 

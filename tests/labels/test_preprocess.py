@@ -255,3 +255,19 @@ def test_a_block_has_no_time():
     ds = rc.representation(np.zeros((1, 1, 2)), dims=("stimulus", "unit", "time"), stimulus=["a"], time=[0.0, 1.0])
     with pytest.raises(SchemaError, match="expected one response per stimulus and unit; average over time"):
         complete_block(ds)
+
+
+def test_halves_and_means_do_not_depend_on_the_order_of_the_file():
+    rng = np.random.default_rng(0)
+    ds = rc.representation(
+        rng.normal(size=(60, 3)),
+        dims=("presentation", "unit"),
+        stimulus_id=np.repeat([f"s{i}" for i in range(12)], 5),
+        repeat=np.tile(np.arange(5), 12),
+    )
+    shuffled = ds.isel(presentation=rng.permutation(60))
+    for seed in range(3):
+        for a, b in zip(rc.split_halves(ds, seed=seed), rc.split_halves(shuffled, seed=seed), strict=True):
+            np.testing.assert_array_equal(b.sel(stimulus=a.stimulus).response, a.response)
+    a, b = rc.average_repeats(ds), rc.average_repeats(shuffled)
+    np.testing.assert_array_equal(b.sel(stimulus=a.stimulus).response, a.response)

@@ -5,6 +5,7 @@ import pytest
 
 import repcompare as rc
 from repcompare.errors import OptionError, SchemaError
+from repcompare.labels import spikes
 from repcompare.labels.spikes import Window, counts, unobserved
 
 
@@ -26,6 +27,41 @@ def test_counts_agree_with_loops_also_for_overlapping_windows(start, stop, width
     events = rng.uniform(0, 10, 12)
     window = Window(start, stop, width)
     np.testing.assert_array_equal(counts(trains, events, window), naive(trains, events, start, width, window.n_bins))
+
+
+def lay_out(rng, layout, n):
+    """Events whose windows of 1 s are apart, touch, lie far apart, or overlap."""
+    gap = {"apart": 1.3, "touching": 1.0, "far": 1e4, "overlapping": 0.7}[layout]
+    events = np.arange(n) * gap + (0.25 * rng.random(n) if layout == "apart" else 0.0)
+    return rng.permutation(events)
+
+
+@pytest.mark.parametrize("layout", ["apart", "touching", "far", "overlapping"])
+def test_both_ways_to_place_spikes_agree_with_loops(layout, monkeypatch):
+    rng = np.random.default_rng(3)
+    events, window = lay_out(rng, layout, 15), Window(-0.4, 0.6, 0.1)
+    edges = np.round(events[:, None] + np.arange(-4, 7) * 0.1, 9).ravel()  # spikes on every edge
+    trains = [np.sort(np.r_[edges[:k], rng.uniform(-2, events.max() + 2, 80)]) for k in (0, 40, edges.size)]
+    safe = [np.sort(train + 2e-10) for train in trains]  # clear of the edges, in which loops round otherwise
+    expected = naive(safe, events, window.start, window.width, window.n_bins)
+    for block in (7, 8192):
+        monkeypatch.setattr(spikes, "BLOCK", block)
+        for limit in (0, 10**6):  # bisection for every train; the table for every train, where there is one
+            monkeypatch.setattr(spikes, "TABLE_SPIKES", limit)
+            np.testing.assert_array_equal(counts(safe, events, window), expected)
+            np.testing.assert_array_equal(counts(trains, events, window), expected)
+
+
+def test_the_table_is_there_for_windows_apart_and_small():
+    rng = np.random.default_rng(0)
+    made = {}
+    for layout in ("apart", "far", "overlapping"):
+        first = lay_out(rng, layout, 50)
+        made[layout] = spikes._Table.of(spikes._Spans(first, first + 1.0, np.arange(50)))
+    assert made["far"] is None and made["overlapping"] is None
+    assert len(made["apart"].at) < 50 * 2 * spikes.TABLE_CELLS
+    one = np.array([1e17])
+    assert spikes._Table.of(spikes._Spans(one, one, np.arange(1))) is None  # the window is lost in rounding
 
 
 def test_bins_are_half_open_in_decimal_terms():

@@ -12,7 +12,7 @@ from repcompare.measures.decoding import crossvalidate as crossvalidation
 from repcompare.measures.decoding._linear import fit_linear, principal, total_scale, votes
 from repcompare.measures.decoding._margins import fit_margin
 from repcompare.measures.decoding._shrunk import fit_shrunk
-from repcompare.measures.decoding.crossvalidate import Task, _smoothers, crossvalidate, fit, smoothed
+from repcompare.measures.decoding.crossvalidate import Task, _smoothers, crossvalidate, fit, prepare, smoothed
 from repcompare.measures.decoding.models import make_model
 from tests import naive_decoding as naive
 
@@ -71,7 +71,7 @@ def expected(x, y, train, test, model, options):
 def test_values_are_those_of_a_refit(size, classes, model, options):
     x, y, folds = problem(*size, classes=classes)
     job = task(y, folds, model, **options)
-    smoothers = _smoothers(x, job, total_scale(x))
+    smoothers = _smoothers(prepare(x), job)
     for f, (train, test) in enumerate(folds.splits):
         labels = y[None, train]
         truth = centred(expected(x, y, train, test, model, options))
@@ -92,7 +92,7 @@ def test_lda_in_closed_form_is_exact(size):
     job = task(y, folds, "lda", alpha=1.0)
     covariance = (naive.within(x, y, train, 3) + total_scale(x) * np.eye(x.shape[1])) / len(train)
     truth = centred(naive.lda_values(x, y, train, test, 3, covariance))
-    smoother = _hat.ridge_smoothers(x, folds, total_scale(x))[0]
+    smoother = _hat.ridge_smoothers(_hat.centred_kernel(x), folds, total_scale(x))[0]
     found = centred(smoothed(job.model, smoother, y[None, train], 3)[0][0])
     np.testing.assert_allclose(found, truth, rtol=0, atol=1e-13 * np.abs(truth).max())
 
@@ -133,8 +133,8 @@ def test_a_fold_that_is_fitted_closely_is_refitted(monkeypatch):
     x, y = rng.normal(size=(24, 300)), np.arange(24) % 2
     folds = Folds(tuple((np.flatnonzero(np.arange(24) % 3 != f), np.arange(f, 24, 3)) for f in range(3)), 24)
     scale = total_scale(x)
-    assert _hat.ridge_smoothers(x, folds, 1e-9 * scale)[0] is None
-    assert _hat.ridge_smoothers(x, folds, 0.1 * scale)[0] is not None
+    assert _hat.ridge_smoothers(_hat.centred_kernel(x), folds, 1e-9 * scale)[0] is None
+    assert _hat.ridge_smoothers(_hat.centred_kernel(x), folds, 0.1 * scale)[0] is not None
     monkeypatch.setattr(crossvalidation, "score_fold", lambda values, *_: found.append(values))
     monkeypatch.setattr(crossvalidation, "combine", lambda *_: (np.zeros(1), np.zeros((1, 3)), np.zeros((1, 2, 2))))
     found: list[np.ndarray] = []
@@ -337,7 +337,7 @@ def test_many_sets_of_labels_are_smoothed_even_where_there_are_fewer_units_than_
     sets = np.stack([y, *(rng.permutation(y) for _ in range(300))])
     for model in ("ridge", "lda"):
         job = task(sets, folds, model, "auc", alpha=0.1)
-        assert _smoothers(x, job, total_scale(x))[0] is not None
-        assert _smoothers(np.tile(x, (20, 1)), task(np.tile(y, 20), folds, model, alpha=0.1), 1.0)[0] is None
+        assert _smoothers(prepare(x), job)[0] is not None
+        assert _smoothers(prepare(np.tile(x, (20, 1))), task(np.tile(y, 20), folds, model, alpha=0.1))[0] is None
         few = crossvalidate(x, task(sets[:2], folds, model, "auc", alpha=0.1)).score
         np.testing.assert_allclose(crossvalidate(x, job).score[:2], few, atol=1e-12)

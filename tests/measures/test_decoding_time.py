@@ -10,8 +10,8 @@ import scipy.linalg
 
 from repcompare.errors import AlignmentError
 from repcompare.measures._measure import Folds
-from repcompare.measures.decoding import codelength, over_time
-from repcompare.measures.decoding._linear import total_scale
+from repcompare.measures.decoding import _stacked, codelength, over_time
+from repcompare.measures.decoding._linear import fit_linear, total_scale
 from repcompare.measures.decoding.crossvalidate import Task, crossvalidate
 from repcompare.measures.decoding.models import make_model
 from repcompare.measures.decoding.transfer import rotated, transfer
@@ -73,6 +73,35 @@ def test_generalisation_is_a_loop_over_training_and_test_times(monkeypatch, bloc
                     values = naive.ridge_values(both, labels, rows[:n], rows[n:], 3, 0.1 * total_scale(x[:, :, i]))
                     table += naive.confusion(values, y[test], 3)
                 assert found.score[b, i, j] == pytest.approx(naive.balanced_accuracy(table), abs=1e-12)
+
+
+@pytest.mark.parametrize("p", [8, 90])
+@pytest.mark.parametrize("small", [0, 1000])
+@pytest.mark.parametrize(("model", "options"), MODELS[1:5], ids=str)
+def test_fits_of_many_times_are_those_of_each(monkeypatch, model, options, small, p):
+    """Wide and tall, by numpy's stacked solver and by Cholesky, with a unit that is constant at one time."""
+    monkeypatch.setattr(_stacked, "SMALL", small)
+    x, sets, _ = problem(p=p)
+    x[:, 1, 2] = 3.3
+    times, chosen = np.ascontiguousarray(np.moveaxis(x, 2, 0)), make_model(model, **options)
+    sets = sets[:1] if "shrinkage" in options else sets
+    assert _stacked.stacks(chosen, len(sets))
+    scales = np.array([total_scale(one) for one in times])
+    found = _stacked.fit_stack(chosen, times, sets, 3, scales)
+    for t, one in enumerate(times):
+        single = fit_linear(chosen, one, sets, 3, scales[t])
+        values = found.weights[:, t] @ one.T + found.offset[:, t, :, None]
+        expected = single.decide(one)
+        assert found.kind == single.kind
+        np.testing.assert_allclose(values, expected, rtol=0, atol=1e-10 * np.abs(expected).max())
+
+
+def test_blocks_of_times_change_nothing(monkeypatch):
+    x, sets, folds = problem()
+    job = task(sets, folds, "lda", alpha=0.1)
+    whole = over_time.across_times(x, job)
+    monkeypatch.setattr(over_time, "CACHE_BYTES", 1)
+    np.testing.assert_array_equal(over_time.across_times(x, job).score, whole.score)
 
 
 def test_a_code_that_moves_is_decoded_at_its_own_time_only():

@@ -111,6 +111,15 @@ def test_delays_find_a_delayed_response(rng):
     assert run(ridge(), x, y, folds).score < 0.3
 
 
+@pytest.mark.parametrize("make", [delayed_ridge, kernel_ridge])
+def test_features_far_from_zero_are_noted(rng, make):
+    folds = make_folds(60, 4, sample="time", gap=2)
+    x, y = rng.normal(size=(60, 3)), rng.normal(size=(60, 2))
+    measure = make(delays=[1, 2], alphas=[1.0])
+    assert not any("far_from_zero" in note for note in run(measure, x, y, folds).notes)
+    assert any("far_from_zero: 1 of 3" in note for note in run(measure, x + np.array([0, 10, 0]), y, folds).notes)
+
+
 def test_a_gap_smaller_than_the_longest_delay_raises(rng):
     x, y = recording(rng)
     measure = delayed_ridge(delays=[1, 4])

@@ -7,10 +7,12 @@ from itertools import combinations
 import numpy as np
 import pytest
 import xarray as xr
+from scipy import stats
 
 import repcompare as rc
 from repcompare.errors import MeasureError, OptionError
 from repcompare.functional.encoding_partition import encode_partition
+from repcompare.measures.encoding import partition
 from repcompare.measures.encoding.banded import banded_ridge
 from repcompare.measures.encoding.partition import commonalities, partition_encoding
 from repcompare.measures.encoding.ridge import ridge
@@ -43,7 +45,7 @@ def test_commonalities_equal_their_definition_and_sum_to_the_whole(m):
         expected = naive_common(by_set, m)
         np.testing.assert_allclose(found[:, u], [expected[s] for s in subsets], atol=1e-13)
     np.testing.assert_allclose(found.sum(axis=0), r2[-1], rtol=1e-12)
-    np.testing.assert_allclose(found, partitioning._decompose(subsets, r2).parts, atol=1e-13)
+    np.testing.assert_allclose(found, partitioning.parts_matrix(subsets) @ r2, atol=1e-13)
 
 
 @pytest.mark.parametrize("model", ["ridge", "banded_ridge"])
@@ -104,6 +106,61 @@ def test_standard_errors_are_those_of_leaving_out_each_fold():
     without = np.array(without)
     expected = np.sqrt(3 / 4 * ((without - without.mean(axis=0)) ** 2).sum(axis=0))
     np.testing.assert_allclose(found.parts_se, expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_standard_errors_are_those_of_leaving_out_each_stimulus(monkeypatch, small):
+    monkeypatch.setattr(partition, "LEFT_OUT_BYTES", 1 if small else 1 << 26)
+    x, y = data(n=40)
+    y[:, 2] = 4.0
+    folds, codes = make_folds(40), np.array([0, 0, 0, 1, 1, 1])
+    found = partition_encoding(x, y, folds, codes, model="ridge", alphas=[1.0], jackknife="stimuli")
+    gains, totals = np.zeros((3, 40, 2)), np.zeros((40, 2))
+    for i, columns in enumerate((slice(0, 3), slice(3, 6), slice(0, 6))):
+        for train, test in folds.splits:
+            for u in range(2):
+                guess, mean, _ = naive.predict(x[:, columns], y[:, u], train, test, np.ones(x[:, columns].shape[1]))
+                totals[test, u] = (y[test, u] - mean) ** 2
+                gains[i, test, u] = totals[test, u] - (y[test, u] - guess) ** 2
+    moved, r2s = [], []
+    for row in range(40):
+        kept = np.delete(np.arange(40), row)
+        r2 = gains[:, kept].sum(axis=1) / totals[kept].sum(axis=0)
+        moved.append([r2[2] - r2[1], r2[2] - r2[0], r2[0] + r2[1] - r2[2]])
+        r2s.append(r2)
+
+    def error(values):
+        return np.sqrt(39 / 40 * ((values - values.mean(axis=0)) ** 2).sum(axis=0))
+
+    np.testing.assert_allclose(found.parts_se[:, :2], error(np.array(moved)), rtol=1e-8)
+    np.testing.assert_allclose(found.r2_se[:, :2], error(np.array(r2s)), rtol=1e-8)
+    np.testing.assert_allclose(found.mean_se, error(np.array(moved).mean(axis=2)), rtol=1e-8)
+    np.testing.assert_allclose(found.mean_parts, found.parts[:, :2].mean(axis=1), rtol=1e-12)
+    assert np.isnan(found.parts_se[:, 2]).all()
+    assert np.isnan(found.product[:, 2]).all()
+    assert found.n_left_out == 40
+    by_folds = partition_encoding(x, y, folds, codes, model="ridge", alphas=[1.0])
+    np.testing.assert_allclose(by_folds.parts[:, :2], found.parts[:, :2], rtol=1e-10)
+    np.testing.assert_allclose(by_folds.product[:, :2], found.product[:, :2], rtol=1e-10)
+
+
+def test_intervals_cover_the_estimate_and_widen_with_confidence():
+    x, y, _ = labelled(80)
+    options = {"bands": "unit_layer", "model": "ridge", "alphas": ALPHAS}
+    for jackknife, count in (("folds", 5), ("stimuli", 80)):
+        wide, narrow = (encode_partition(x, y, jackknife=jackknife, confidence=c, **options) for c in (0.95, 0.5))
+        reach = stats.t.ppf(0.975, count - 1) * wide["part_se"]
+        np.testing.assert_allclose(wide["part_high"] - wide["part"], reach, rtol=1e-9)
+        np.testing.assert_allclose(wide["part"] - wide["part_low"], reach, rtol=1e-9)
+        assert (narrow["part_high"] - narrow["part_low"] < wide["part_high"] - wide["part_low"]).all()
+        assert (wide["part_mean_low"] < wide["part_mean"]).all()
+    with pytest.raises(OptionError, match="confidence=95"):
+        encode_partition(x, y, confidence=95, **options)
+    with pytest.raises(OptionError, match="jackknife='units'"):
+        encode_partition(x, y, jackknife="units", **options)
+    series = [rc.representation(v["response"].values, dims=("time", "unit"), time=np.arange(80.0)) for v in (x, y)]
+    with pytest.raises(OptionError, match="rows of a recording depend on each other"):
+        encode_partition(*series, jackknife="stimuli", **options | {"bands": [slice(0, 2), slice(2, 6)]})
 
 
 def test_shared_and_unique_variance_are_found():

@@ -396,11 +396,9 @@ def test_bad_data():
         encode_arrays(x[:-1], y, folds)
     with pytest.raises(MeasureError, match="infinite"):
         encode_arrays(np.where(x == x.max(), np.inf, x), y, folds)
-    with pytest.raises(MeasureError, match="2 folds leave no inner folds"):
-        encode_arrays(x, y, make_folds(40, 2))
     assert encode_arrays(x, y, make_folds(40, 2), nested=False).fold_scores.shape == (2,)
     with pytest.raises(
-        MeasureError, match=r"fold 0 has 1 test rows; r needs at least 3; .* folds=13, or take scoring='r2'"
+        MeasureError, match=r"fold 0 has 1 test rows; expected at least 3; .* folds=13, or take .* scoring='r2'"
     ):
         encode_arrays(x, y, make_folds(40, "loo"))
     measure = ridge()

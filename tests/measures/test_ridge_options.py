@@ -10,10 +10,12 @@ from threadpoolctl import threadpool_limits
 
 from repcompare.errors import MeasureError, OptionError
 from repcompare.measures._measure import Folds
-from repcompare.measures.encoding import _options, _press
+from repcompare.measures.encoding import _options, _press, _press_choice, _search
 from repcompare.measures.encoding._factor import make_gram
-from repcompare.measures.encoding._refit import predict_folds, refit
+from repcompare.measures.encoding._refit import refit
+from repcompare.measures.encoding._select import choose_alpha
 from repcompare.measures.encoding.result import encode_arrays
+from repcompare.measures.encoding.ridge import predictions_at
 from repcompare.statistics.folds import make_folds
 from tests import naive_ridge
 from tests.measures.test_ridge import ALPHAS, KINDS, grid, simulated
@@ -94,7 +96,7 @@ def test_features_are_standardized_by_training_rows(kind):
     x, y = simulated(kind, seed=24)
     x = x * np.geomspace(0.01, 100, x.shape[1])
     found = encode_arrays(x, y, FOLDS, alphas=10.0, standardize=True)
-    weights = predict_folds(x, y, FOLDS, found.fold_alphas, standardize=True)[0]
+    held = predictions_at(x, y, FOLDS, {"standardize": True}, found.fold_alphas)
     for f, (train, test) in enumerate(FOLDS.splits):
         sd = x[train].std(axis=0)
         sd = np.where(sd < 1e-9, np.inf, sd)
@@ -102,7 +104,9 @@ def test_features_are_standardized_by_training_rows(kind):
         predicted = model.predict((x[test] - x[train].mean(axis=0)) / sd)
         r = [np.corrcoef(a, b)[0, 1] for a, b in zip(predicted.T, y[test].T, strict=True)]
         np.testing.assert_allclose(found.details["r_fold"][f], r, rtol=0, atol=1e-9)
-        np.testing.assert_allclose(weights[f], predicted, rtol=0, atol=1e-9)
+        about = predicted - y[train].mean(axis=0)
+        size = held[f].truth / (y[test] - y[train].mean(axis=0))  # of each unit
+        np.testing.assert_allclose(held[f].predicted / size, about, rtol=0, atol=1e-9)
     leaky = Ridge(alpha=10.0).fit(
         (x[train] - x.mean(axis=0)) / np.where(x.std(axis=0) < 1e-9, 1, x.std(axis=0)), y[train]
     )
@@ -242,9 +246,56 @@ def test_leave_one_out_chooses_as_scikit_learn_and_bounds_exclude_nothing():
         gram = make_gram(x)
         seen = _press.Residuals.of(_press.make_hat(gram), y)
         scaled = alphas / gram.scale**2
-        np.testing.assert_array_equal(
-            _press.choose_all(seen, scaled), _press.choose_alpha(_press.all_errors(seen, scaled))
+        chosen, residuals = _press_choice.choose_all(seen, _press_choice.make_path(seen.hat, scaled))
+        np.testing.assert_array_equal(chosen, choose_alpha(_press.all_errors(seen, scaled)))
+        np.testing.assert_allclose(residuals, seen.at(seen.hat.shrink(scaled)[:, chosen]), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("p", [40, 200])
+@pytest.mark.parametrize("kind", ["plain", "heavy rows", "no noise", "constant", "many penalties"])
+def test_leave_one_out_bounds_hold_and_the_choice_is_that_of_all_errors(kind, p):
+    rng = np.random.default_rng(p)
+    x = rng.standard_normal((120, p)) * np.linspace(2, 0.1, p)
+    if kind == "heavy rows":
+        x *= np.exp(1.5 * rng.standard_normal((120, 1)))
+    y = x @ rng.standard_normal((p, 150)) / np.sqrt(p)
+    y += (kind != "no noise") * rng.standard_normal((120, 150)) * np.geomspace(0.01, 20, 150)
+    if kind == "constant":
+        y[:, :9] = 0.0
+    gram = make_gram(x)
+    hat = _press.make_hat(gram)
+    path = _press_choice.make_path(hat, np.logspace(-2, 5, 200 if kind == "many penalties" else 15) / gram.scale**2)
+    seen, found = _press.Residuals.of(hat, y), []
+    errors = np.array([path.weights[i] @ seen.at(g) ** 2 for i, g in enumerate(path.g.T)])
+    for guess in (0, 4, 14):  # whatever the guess
+        own = path.g[:, np.full(150, guess)]
+        residuals = seen.at(own)
+        squares = residuals**2
+        low, high = _press_choice._bounds(
+            seen, path, _press_choice._Guess(own, residuals, squares), path.weights @ squares
         )
+        assert (low <= errors).all() and (errors <= high).all()
+        found.append(low > errors.min(axis=0))
+    chosen = _press_choice.choose_all(seen, path)[0]
+    np.testing.assert_array_equal(chosen, choose_alpha(errors))
+    if kind == "plain":
+        assert np.mean(found) > 0.3  # they exclude something even from a poor guess
+
+
+def test_leave_one_out_in_tiles_of_units_is_that_of_all_at_once(monkeypatch):
+    x, y = simulated("tall", seed=34)
+    y = np.hstack([y] * 60)
+    y[3, 5:9] = np.nan
+    folds, options = make_folds(40, "loo"), {"alphas": ALPHAS, "scoring": "r2", "nan": "pairwise", "nested": False}
+    whole = encode_arrays(x, y, folds, **options)
+    monkeypatch.setattr(_search, "TILE_BYTES", 1)
+    monkeypatch.setattr(_search, "LEAST_UNITS", 7)
+    tiled = encode_arrays(x, y, folds, **options)
+    np.testing.assert_array_equal(tiled.alphas, whole.alphas)
+    np.testing.assert_array_equal(tiled.fold_alphas, whole.fold_alphas)
+    np.testing.assert_allclose(tiled.unit_scores, whole.unit_scores, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(tiled.fold_scores, whole.fold_scores, rtol=0, atol=1e-12)
+    assert whole.fold_alphas.shape == (40, y.shape[1])
 
 
 def test_leave_one_out_of_a_constant_unit_and_of_one_that_varies_in_one_row():
@@ -357,3 +408,50 @@ def test_autocorrelated_delayed_features_equal_plain_loops(dtype):
     found = encode_arrays(x, y, folds, alphas=ALPHAS)
     scores, _ = naive_ridge.ridge_scores(x.astype(float), y.astype(float), folds.splits, ALPHAS)
     np.testing.assert_allclose(found.unit_scores, scores, rtol=0, atol=1e-9 if dtype == np.float64 else 1e-4)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("options", [{}, {"alpha_scale": "trace"}, {"alphas": 3.0}, {"nested": False, "refine": True}])
+def test_weights_from_the_products_of_the_scores_are_those_of_a_refit(monkeypatch, dtype, options):
+    rng = np.random.default_rng(36)
+    x = (3 * rng.standard_normal((90, 20)) + 5).astype(dtype)
+    y = (x @ rng.standard_normal((20, 150)) + rng.standard_normal((90, 150)) + 7).astype(dtype) * 1e3
+    y[:, 3] = y[0, 3]
+    monkeypatch.setattr(_search, "BATCH_BYTES", 1)  # several blocks of units, the last one smaller
+    folds = make_folds(90, 5, seed=0)
+    found = encode_arrays(x, y, folds, weights=True, **options)
+    coef, expected = found.details["coef"], refit(x, y, found.alphas).coef
+    assert coef.dtype == dtype
+    tolerance = (1e-5 if dtype == np.float32 else 1e-12) * np.abs(expected).max()
+    np.testing.assert_allclose(coef, expected, rtol=0, atol=tolerance)
+    plain = encode_arrays(x, y, folds, **options)
+    np.testing.assert_array_equal(found.unit_scores, plain.unit_scores)
+    assert "coef" not in plain.details
+
+
+def test_weights_are_left_to_a_refit_where_products_are_not_those_of_all_rows():
+    rng = np.random.default_rng(37)
+    x, y = rng.standard_normal((40, 8)), rng.standard_normal((40, 12))
+    gaps, five = y.copy(), make_folds(40, 5)
+    gaps[3, 0] = np.nan
+    wide, loo = rng.standard_normal((40, 60)), make_folds(40, "loo")
+    for source, target, folds, options in (
+        (x, gaps, five, {"nan": "pairwise"}),
+        (x, y, five, {"standardize": True}),
+        (wide, y, five, {}),
+        (x, y, loo, {"scoring": "r2", "nested": False}),
+    ):
+        assert "coef" not in encode_arrays(source, target, folds, weights=True, **options).details
+
+
+def test_weights_of_rows_that_no_fold_uses_and_of_features_that_need_float64():
+    rng = np.random.default_rng(38)
+    x, y, rows = rng.standard_normal((40, 8)), rng.standard_normal((40, 12)), np.arange(40)
+    some = Folds(tuple((np.setdiff1d(rows[:30], rows[f:30:5]), rows[f:30:5]) for f in range(5)), 40)
+    found = encode_arrays(x, y, some, weights=True)
+    np.testing.assert_allclose(found.details["coef"], refit(x, y, found.alphas).coef, rtol=0, atol=1e-12)
+    steep, single = (x * np.geomspace(1, 1e-4, 8)).astype(np.float32), y.astype(np.float32)
+    found = encode_arrays(steep, single, make_folds(40, 5), weights=True, alphas=[1e-9, 1e-6])
+    expected = refit(steep.astype(float), single.astype(float), found.alphas).coef
+    assert found.details["coef"].dtype == np.float64  # as of the scores
+    np.testing.assert_allclose(found.details["coef"], expected, rtol=1e-2, atol=0)

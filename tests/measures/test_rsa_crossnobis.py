@@ -278,6 +278,40 @@ def test_float32_agrees_with_its_float64_cast(monkeypatch):
             np.testing.assert_allclose(found, exact, rtol=0, atol=1e-5 * np.abs(exact).max())
 
 
+@pytest.mark.parametrize("keep", [1.0, 0.8])
+@pytest.mark.parametrize("shared", [0.0, 1e3, 1e9])
+def test_float32_under_a_badly_conditioned_precision_is_computed_in_float64(shared, keep, monkeypatch):
+    """Noise that units share is undone by differences of large numbers: float32 would be off by up to a fifth."""
+    monkeypatch.setattr(module, "SINGLE_FROM", 0)
+    p = 100
+    covariance = np.eye(p) + shared
+    omega = np.eye(p) - shared / (1 + shared * p)
+    values, stimulus, partition = data(k=10, p=p, seed=16, keep=keep)
+    values = (values @ np.linalg.cholesky(covariance).T).astype(np.float32)
+    exact = fast(values.astype(np.float64), stimulus, partition, noise=omega, nan="pairwise")
+    found = fast(values, stimulus, partition, noise=omega, nan="pairwise")
+    np.testing.assert_allclose(found, exact, rtol=0, atol=1e-5 * np.nanmax(np.abs(exact)))
+    labelled = trials(values, stimulus, partition)
+    (term,) = module.terms_of(
+        lambda dtype: labelled.means(slice(None), dtype).reshape(-1, p), labelled, resolved(omega, p)
+    )
+    assert term.left.dtype == (np.float32 if shared == 0 else np.float64)
+
+
+def test_contrasts_are_an_orthonormal_mixture_of_the_centred_partitions():
+    for repeats in (1, 3):
+        labelled = trials(*data(repeats=repeats))
+        cells = labelled.means(slice(1, 6))
+        k, m, p = cells.shape
+        rows = labelled.contrasts(slice(1, 6))
+        mixed = np.concatenate([rows[:k, None], rows[k:].reshape(k, m - 1, p)], axis=1)
+        np.testing.assert_allclose(mixed[:, 0], cells.sum(axis=1) / np.sqrt(m), atol=1e-13)
+        between = [np.einsum("imp,jmp->ij", v, v) for v in (mixed, cells)]
+        np.testing.assert_allclose(*between, rtol=0, atol=1e-12 * between[1].max())
+        shifted = labelled.with_values(labelled.values + 1e3).contrasts(slice(1, 6))
+        np.testing.assert_allclose(shifted, rows, atol=1e-11)  # the mean of a partition is in none of them
+
+
 @given(seed=st.integers(0, 10**6), k=st.integers(2, 6), m=st.integers(2, 5), p=st.integers(1, 6), keep=st.booleans())
 @settings(max_examples=40, deadline=None)
 def test_any_design_equals_plain_loops(seed, k, m, p, keep):
@@ -453,16 +487,15 @@ def test_kernels_compiled_and_as_python():
     single = np.arange(12).reshape(4, 3)
     for run in (lambda f: f, lambda f: f.py_func):
         means, present, centred = np.empty((k * m, 5)), np.empty((k * m, 5)), cells + 1.0
-        total = np.empty((k, 5))
         run(kernels.mean_cells)(values, labelled.cell, 0, 5, means)
         run(kernels.mean_cells_present)(missing, labelled.cell, present)
-        run(kernels.centre_partitions)(centred, labelled.counts > 0, total)
+        run(kernels.centre_partitions)(centred, labelled.counts > 0)
         distance, units, square = np.empty(6), np.empty(6), np.full((k, k), -1.0)
         run(kernels.masked_crossnobis)(cells, mask, distance, units)
         run(kernels.partition_sums)(gram[1:], own, labelled.counts > 0, 1, square)
-        alone, sums = np.empty((4, 3, 3)), np.empty((4, 3))
-        run(kernels.centred_cells)(np.arange(60.0).reshape(12, 5) ** 2, single, 1, 4, alone, sums)
-        results.append([alone, sums, means, present, centred, total, distance, units, square])
+        contrasts, sums = np.empty((4, 2, 3)), np.empty((4, 3))
+        run(kernels.cell_contrasts)(np.arange(60.0).reshape(12, 5) ** 2, single, 1, 4, sums, contrasts)
+        results.append([contrasts, sums, means, present, centred, distance, units, square])
     for compiled, plain in zip(*results, strict=True):
         np.testing.assert_allclose(compiled, plain, rtol=1e-12, atol=1e-14)
 

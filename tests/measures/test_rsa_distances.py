@@ -11,6 +11,7 @@ from repcompare.errors import MeasureError, OptionError
 from repcompare.kernels import rdm as kernels
 from repcompare.measures.rsa import DISTANCES, _products, rdm
 from repcompare.measures.rsa._condensed import condense, count_stimuli, expand, pair_rows, take
+from repcompare.measures.rsa._values import _peak
 from repcompare.measures.rsa.distances import merge_rounding
 from tests import naive_rsa as naive
 
@@ -283,6 +284,25 @@ def test_pairs_of_one_stimulus_are_missing():
 def test_lengths_that_are_no_triangle(n):
     with pytest.raises(MeasureError, match=r"K\(K-1\)/2"):
         count_stimuli(n)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_largest_value_is_found_in_every_layout(dtype):
+    x = np.random.default_rng(21).normal(size=(9, 14)).astype(dtype)
+    x[7, 13] = -8.5
+    for bad in (-8.5, np.inf, -np.inf, np.nan, -np.nan):
+        for where in ((0, 0), (4, 6), (8, 12)):
+            given = x.copy()
+            given[where] = bad
+            expected = float(np.abs(given).max())
+            frozen = given.copy()
+            frozen.setflags(write=False)
+            for view in (given, given.T, np.asfortranarray(given), given[::2], frozen):
+                np.testing.assert_equal(_peak(view), np.abs(view).max() if view.shape[0] == 5 else expected)
+    assert _peak(-np.zeros((2, 3), dtype)) == 0.0
+    words = np.array([3, 2**31 + 7, 5], dtype=np.uint32)  # the first bit is the sign
+    assert kernels.largest_word(words, np.uint32(2**31 - 1)) == 7
+    assert kernels.largest_word.py_func(words, np.uint32(2**31 - 1)) == 7
 
 
 def test_kernels_compiled_and_as_python():

@@ -330,7 +330,7 @@ def test_model_rdms_carry_the_names_of_the_stimuli():
     "call, error, message",
     [
         (lambda: rc.rdm_models.fixed(np.ones((2, 6))), MeasureError, "2 RDMs; a fixed model has one"),
-        (lambda: rc.rdm_models.fixed([1.0, np.nan, 2.0]), MeasureError, "missing or infinite"),
+        (lambda: rc.rdm_models.fixed([1.0, np.nan, 2.0]), MeasureError, "RDM 0 has 2 finite pairs"),
         (lambda: rc.rdm_models.interpolated(np.ones((1, 6))), MeasureError, "at least 2"),
         (lambda: rc.rdm_models.weighted(np.ones((2, 6)), ridge=-1), OptionError, "ridge=-1"),
         (lambda: rc.rdm_models.weighted(np.ones((2, 7))), MeasureError, "not the pairs of any number"),

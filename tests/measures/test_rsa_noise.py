@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn.covariance import ledoit_wolf
 
 from repcompare.errors import MeasureError, OptionError
+from repcompare.kernels import rdm as kernels
 from repcompare.measures.rsa.noise import ESTIMATORS, Noise, as_noise, average, estimate_noise, resolve
 from tests import naive_rsa_noise as naive
 
@@ -239,6 +240,45 @@ def test_a_badly_conditioned_precision_is_still_accepted():
     rotation = np.linalg.qr(np.random.default_rng(9).normal(size=(6, 6)))[0]
     omega = rotation @ omega @ rotation.T
     assert as_noise((omega + omega.T) / 2, 6).method == "precision"
+
+
+def test_a_precision_is_checked_in_every_place():
+    omega = np.eye(70) + 0.1
+    for where in ((0, 69), (69, 0), (20, 17), (40, 5), (33, 33)):
+        broken = omega.copy()
+        broken[where] = np.nan
+        with pytest.raises(MeasureError, match="NaN"):
+            as_noise(broken, 70)
+        broken = omega.copy()
+        broken[where] += 1e-6
+        if where[0] != where[1]:
+            with pytest.raises(MeasureError, match="not symmetric"):
+                as_noise(broken, 70)
+    np.testing.assert_allclose(np.tril(as_noise(omega, 70).single), np.linalg.cholesky(omega), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-60, 1e-20, 1.0, 1e20, 1e60])
+def test_definite_or_not_does_not_depend_on_the_scale(scale):
+    rotation = np.linalg.qr(np.random.default_rng(9).normal(size=(30, 30)))[0]
+    for smallest in (1.0, 1e-6, 1e-9):
+        omega = rotation * np.r_[np.ones(29), smallest] @ rotation.T * scale
+        noise = as_noise((omega + omega.T) / 2, 30)
+        assert (noise.single is None) == (smallest == 1e-9 or scale in (1e-60, 1e60))
+        omega = rotation * np.r_[np.ones(29), -smallest] @ rotation.T * scale  # float32 alone does not see the last
+        with pytest.raises(MeasureError, match="not positive definite"):
+            as_noise((omega + omega.T) / 2, 30)
+
+
+def test_the_check_of_a_precision_compiled_and_as_python():
+    omega = np.arange(49.0).reshape(7, 7)
+    omega = omega + omega.T
+    for run in (kernels.upper_if_symmetric, kernels.upper_if_symmetric.py_func):
+        out = np.zeros((7, 7), dtype=np.float32)
+        assert run(omega, 0.0, out)
+        np.testing.assert_array_equal(out, np.triu(omega))
+        assert not run(omega + np.eye(7, k=1), 0.9, out)
+        assert run(omega + np.eye(7, k=1), 1.1, out)
+        assert not run(np.where(np.eye(7), np.nan, omega), np.inf, out)
 
 
 def test_the_record():

@@ -7,7 +7,10 @@ import pytest
 from scipy import stats
 
 from repcompare.errors import MeasureError, OptionError
+from repcompare.statistics import encoding_intervals as intervals
 from repcompare.statistics import encoding_tests as et
+from repcompare.statistics.folds import make_folds
+from repcompare.statistics.held_out_tests import null_width
 
 
 def predictions(rng, *, n=60, t=4, folds=3, signal=0.0, length=1, groups=None):
@@ -32,7 +35,7 @@ def test_look_ups_equal_permuting_the_rows(length):
     given = predictions(rng, length=length)
     found = et.permutation_test(given, n_permutations=20, seed=3)
     rng = et.stream(3, "encoding permutations")
-    orders = [[et._order(b, rng) for _ in range(20)] for b in given.blocks]
+    orders = [[et.ordered(b, rng) for _ in range(20)] for b in given.blocks]
     null, observed, rows = np.zeros((20, 4)), np.zeros(4), 0
     for f, blocks in enumerate(given.blocks):
         kept = np.concatenate(blocks.rows)
@@ -109,16 +112,16 @@ def test_too_few_blocks():
     with pytest.raises(MeasureError, match=r"3 blocks of test rows can be exchanged; expected at least 5"):
         et.permutation_test(predictions(np.random.default_rng(5), folds=1, length=20), n_permutations=9, seed=0)
     with pytest.raises(OptionError, match="confidence=95"):
-        et.bootstrap(predictions(np.random.default_rng(5)), scoring="r2", confidence=95, seed=0)
+        intervals.bootstrap(predictions(np.random.default_rng(5)), scoring="r2", confidence=95, seed=0)
 
 
 @pytest.mark.parametrize("scoring", ["pearson", "r2"])
 def test_bootstrap_equals_resampling_the_rows(scoring):
     given = predictions(np.random.default_rng(6), signal=0.7, folds=2)
-    found = et.bootstrap(given, scoring=scoring, confidence=0.9, seed=1, n_bootstraps=30)
-    given = et._pooled(given) if scoring == "r2" else given
+    found = intervals.bootstrap(given, scoring=scoring, confidence=0.9, seed=1, n_bootstraps=30)
+    given = intervals._pooled(given) if scoring == "r2" else given
     rng = et.stream(1, "encoding bootstrap")
-    weights = [et._weights(b, len(y), 30, rng) for b, y in zip(given.blocks, given.truth, strict=True)]
+    weights = [intervals._weights(b, len(y), 30, rng) for b, y in zip(given.blocks, given.truth, strict=True)]
     scores = np.empty((30, 4))
     for i in range(30):
         parts = []
@@ -131,3 +134,23 @@ def test_bootstrap_equals_resampling_the_rows(scoring):
     np.testing.assert_allclose(found.unit_low, np.percentile(scores, 5, axis=0), rtol=0, atol=1e-10)
     np.testing.assert_allclose(found.high, np.percentile(scores.mean(axis=1), 95), rtol=0, atol=1e-10)
     assert found.error == pytest.approx(scores.mean(axis=1).std(ddof=1))
+
+
+@pytest.mark.parametrize(("k", "gap"), [(2, 0), (5, 0), ("loo", 0), (2, 2), (5, 2)])
+def test_width_of_the_null_counts_rows_that_predict_each_other(k, gap):
+    folds = make_folds(20, k, sample="time", gap=gap) if gap else make_folds(20, k)
+    shares = []
+    for train, test in folds.splits:
+        count = 0
+        for row in train.tolist():
+            count += any(row in other and set(test.tolist()) <= set(rows.tolist()) for rows, other in folds.splits)
+        shares.append(count / len(train))
+    assert null_width(folds) == pytest.approx(np.sqrt(1 + np.mean(shares)), rel=1e-12)
+    if not gap:
+        assert null_width(folds) == pytest.approx(np.sqrt(2), rel=1e-12)
+
+
+def test_groups_are_refused_where_too_few_have_another_of_their_size():
+    groups = np.repeat(np.arange(7), [3, 3, 3, 3, 2, 4, 5])
+    with pytest.raises(MeasureError, match="4 of 7 groups have another of their size"):
+        et.whole_groups(23, groups)

@@ -52,6 +52,36 @@ def test_models_are_sorted_and_marked(tmp_path):
     figure.savefig(tmp_path / "models.png")
 
 
+def test_bars_start_at_zero_and_the_line_below_says_what_is_drawn(tmp_path):
+    table = inference().assign_attrs(method="rho_a", bootstrap="stimuli_and_subjects", confidence=0.9)
+    drawn = models(table, kind="bars", differences="arcs", correction="holm", alpha=0.01)
+    (ax,) = drawn.axes
+    bars = ax.containers[0].patches
+    assert [(b.get_x(), round(b.get_width(), 12)) for b in bars] == [(0, 0.5), (0, 0.3), (0, 0.1)]
+    grey = [np.mean(b.get_facecolor()[:3]) for b in bars]
+    assert grey[0] == grey[1] < 0.85 and grey[2] == 1  # filled: significantly above 0
+    said = " ".join(drawn.get_supxlabel().split())
+    assert said == (
+        "mean over 2 subjects (small dots); lines: 90 % intervals, bootstrap over stimuli and subjects"
+        " filled: above 0, p ≤ 0.01 (Holm); brackets: the two models differ, p ≤ 0.01 (Holm)"
+    )
+    assert models(inference(bare=True), subjects=False).get_supxlabel() == "mean over 2 subjects"
+    permuted = table.assign(pvalue_permutation_corrected=("model", [0.9, 0.9, 0.001]))
+    dots = models(permuted)
+    assert "above chance, p ≤ 0.05 (permuted stimuli, maximum" in " ".join(dots.get_supxlabel().split())
+    assert "squares: the two" in dots.get_supxlabel()
+    drawn.savefig(tmp_path / "bars.png")
+
+
+def test_nothing_is_drawn_outside_the_picture(tmp_path):
+    for n, differences in ((3, "arcs"), (16, "matrix")):
+        drawn = models(inference(n), kind="bars", differences=differences, title="IT")
+        drawn.savefig(tmp_path / "laid_out.png")
+        box = drawn.get_tightbbox()
+        assert box.x0 > -0.02 and box.y0 > -0.02
+        assert box.x1 < drawn.get_figwidth() + 0.05 and box.y1 < drawn.get_figheight() + 0.02
+
+
 def test_arcs_join_the_models_that_differ():
     (ax,) = models(inference(), differences="arcs", subjects=False).axes
     arcs = [line for line in ax.lines if len(line.get_ydata()) == 4]
@@ -71,6 +101,8 @@ def test_what_is_no_inference():
         models(xr.Dataset({"score": ("model", [1.0])}))
     with pytest.raises(OptionError, match="differences='arc'"):
         models(inference(), differences="arc")
+    with pytest.raises(OptionError, match="kind='bar'"):
+        models(inference(), kind="bar")
     with pytest.raises(OptionError, match="alpha=5"):
         models(inference(), alpha=5)
 

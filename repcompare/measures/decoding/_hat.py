@@ -34,28 +34,38 @@ class Smoother:
     train: Float64
 
 
-def kernel_smoothers(x: Float64, folds: Folds) -> list[Smoother | None]:
+def centred_kernel(x: Float64) -> Float64:
+    """Products of centred rows, (n_rows, n_rows).
+
+    Raises
+    ------
+    MeasureError
+        When nothing varies.
+    """
+    kernel = symmetric(gram(x))
+    require_variance(float(np.trace(kernel)), "decoding")
+    return np.asarray(kernel, dtype=np.float64)
+
+
+def kernel_smoothers(kernel: Float64, folds: Folds) -> list[Smoother | None]:
     """Products of centred rows: what nearest centroids need of each fold."""
-    k = symmetric(gram(x))
-    require_variance(float(np.trace(k)), "decoding")
-    return [Smoother(k[np.ix_(t, v)], k[np.ix_(t, t)]) for t, v in folds.splits]
+    return [Smoother(kernel[np.ix_(t, v)], kernel[np.ix_(t, t)]) for t, v in folds.splits]
 
 
-def ridge_smoothers(x: Float64, folds: Folds, damp: float) -> list[Smoother | None]:
+def ridge_smoothers(kernel: Float64, folds: Folds, damp: float) -> list[Smoother | None]:
     """Return the smoother of each fold; None where I - H_RR is nearly singular and the fold must be fitted by itself.
 
     Parameters
     ----------
-    x : ndarray, shape (n_rows, n_units)
-        All rows.
+    kernel : ndarray, shape (n_rows, n_rows)
+        Products of all rows, centred.
     folds : Folds
         Train and test rows.
     damp : float
         Penalty in the units of the scatter.
     """
-    k = symmetric(gram(x))
-    n = len(k)
-    solved = scipy.linalg.cho_solve(scipy.linalg.cho_factor(k + damp * np.eye(n), lower=True), np.eye(n))
+    n = len(kernel)
+    solved = scipy.linalg.cho_solve(scipy.linalg.cho_factor(kernel + damp * np.eye(n), lower=True), np.eye(n))
     rest = damp * (solved + solved.T) / 2 - 1 / n  # I - H: without cancellation where the fit is close
     return [_fold(rest, train, test, np.setdiff1d(np.arange(n), train)) for train, test in folds.splits]
 

@@ -119,7 +119,7 @@ class Principal:
 
 def principal(x: Float64) -> Principal:
     """Rotate rows (n_rows, n_units) to their principal directions, by the smaller of the two Gram matrices."""
-    mean = _mean(x)
+    mean = exact_mean(x)
     centred = x - mean
     wide = x.shape[1] > x.shape[0]
     lam, u = scipy.linalg.eigh(centred @ centred.T if wide else centred.T @ centred)
@@ -134,7 +134,7 @@ def principal(x: Float64) -> Principal:
 
 def total_scale(x: Float64) -> float:
     """Mean eigenvalue of the total scatter, tr(Kc) / p: the unit of ``alpha``."""
-    trace = float(np.square(x - x.mean(axis=0)).sum())
+    trace = float(np.square(x - exact_mean(x)).sum())
     require_variance(trace, "decoding")
     return trace / int(x.shape[1])
 
@@ -191,22 +191,17 @@ def fit_linear(model: Model, x: Float64, codes: Codes, n_classes: int, scale: fl
         centroids = sums_of(x - mean, codes, n_classes) / np.maximum(counts, 1)[:, :, None]
         offset = np.where(counts > 0, -0.5 * np.square(centroids).sum(axis=2), -np.inf)
         return Fit(mean, None, centroids, offset, "values", n_classes)
-    stretch, odds = 1.0, 0.0
-    if model.alpha is None:
-        assert isinstance(model.shrinkage, float)
-        stretch = 1 / (1 - model.shrinkage)
-        odds = model.shrinkage * stretch / x.shape[1]
+    stretch, odds = shrinkage_odds(model, x.shape[1])
     if model.alpha is not None or len(codes) == 1:
-        mean = _mean(x)
+        mean = exact_mean(x)
         centred = x - mean
         sums = sums_of(centred, codes, n_classes)
         if model.alpha is None:
             penalty = odds * float(_within(float(np.vdot(centred, centred)), sums, counts)[0])
         else:
             penalty = model.alpha * scale
-        return _finished(
-            model, Damped(mean, None, sums, _solved(centred, sums, (codes, counts), penalty)), counts, stretch
-        )
+        solved = _solved(centred, sums, (codes, counts), penalty)
+        return _finished(model, Damped(mean, None, sums, solved), counts, stretch)
     parts = principal(x)  # each set of labels has a penalty of its own
     sums = sums_of(parts.scores, codes, n_classes)
     damp = odds * _within(parts.lam.sum(), sums, counts)
@@ -255,20 +250,30 @@ def _finished(model: Model, state: Damped, counts: Float64, stretch: float) -> F
     return Fit(state.mean, state.basis, weights, stretch * offset + log_prior, "log", n_classes)
 
 
-def _mean(x: Float64) -> Float64:
-    """Mean of the rows, exact for constant units."""
-    mean: Float64 = x[0] + (x - x[0]).mean(axis=0)
+def exact_mean(x: Float64) -> Float64:
+    """Mean over rows (..., n_rows, n_units), exact for constant units."""
+    first = x[..., 0, :]
+    mean: Float64 = first + (x - first[..., None, :]).mean(axis=-2)
     return mean
+
+
+def shrinkage_odds(model: Model, n_units: int) -> tuple[float, float]:
+    """Return 1 / (1 - shrinkage), and the penalty that a fixed shrinkage is, as a share of the within-class scatter."""
+    if model.alpha is not None or not isinstance(model.shrinkage, float):
+        return 1.0, 0.0
+    stretch = 1 / (1 - model.shrinkage)
+    return stretch, model.shrinkage * stretch / n_units
 
 
 def _within(total: float, sums: Float64, counts: Float64) -> Float64:
     """Trace of the within-class scatter of every set of labels, from class sums of centred rows."""
     within: Float64 = total - (np.square(sums).sum(axis=2) / np.maximum(counts, 1)).sum(axis=1)
-    _require_within(within, float(total))
+    require_within(within, float(total))
     return within
 
 
-def _require_within(within: Float64, total: float) -> None:
+def require_within(within: Float64, total: Float64 | float) -> None:
+    """Raise where rows do not vary within classes."""
     if not (within > RANK * total).all():
         raise MeasureError(
             "lda: rows do not vary within the classes, so there is no covariance to shrink; expected several different "

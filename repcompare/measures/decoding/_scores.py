@@ -9,10 +9,12 @@ import numpy.typing as npt
 
 from repcompare.errors import MeasureError
 from repcompare.kernels.decoding import mean_areas, tally
+from repcompare.measures._measure import Folds
 from repcompare.measures.decoding._linear import Kind
 from repcompare.measures.decoding.models import Codes, Float64
 
 Counts = npt.NDArray[np.int64]
+UNEVEN = 0.01  # of a score: classes dealt out to folds as evenly as their numbers allow stay below
 
 
 @dataclass(frozen=True)
@@ -91,3 +93,53 @@ def accuracy(confusion: Counts, scoring: str) -> Float64:
         return found
     rate: Float64 = (right / confusion.sum(axis=-1)).mean(axis=-1)
     return rate
+
+
+def guessed_score(folds: Folds, codes: Codes) -> float:
+    """Balanced accuracy of guesses by the proportions of the classes among the training rows.
+
+    The mean over classes is 1 / number of classes where every fold keeps the proportions.  Where they differ between runs, a
+    class is rarer in training just where most of its rows are tested, so that a decoder without information scores less:
+    permutations within the runs keep the proportions, and show it.
+
+    Parameters
+    ----------
+    folds : Folds
+        Train and test rows.
+    codes : ndarray of int, shape (n_rows,)
+        Class of each row.
+
+    Examples
+    --------
+    >>> rows, codes = np.arange(8), np.array([0, 0, 0, 1, 0, 1, 1, 1])
+    >>> halves = (rows[:4], rows[4:]), (rows[4:], rows[:4])
+    >>> guessed_score(Folds(halves, 8), codes)
+    0.375
+    """
+    n_classes = int(codes.max()) + 1
+    right, tested = np.zeros(n_classes), np.zeros(n_classes)
+    for train, test in folds.splits:
+        counts = np.bincount(codes[test], minlength=n_classes)
+        right += counts * np.bincount(codes[train], minlength=n_classes) / len(train)
+        tested += counts
+    return float((right / np.maximum(tested, 1)).mean())
+
+
+def proportion_notes(folds: Folds, codes: Codes, scoring: str) -> tuple[str, ...]:
+    """Say where classes are mixed so differently in training and test rows that noise scores off chance."""
+    if scoring != "balanced_accuracy":
+        return ()
+    guessed, even = guessed_score(folds, codes), 1 / (int(codes.max()) + 1)
+    if abs(guessed - even) < UNEVEN:
+        return ()
+    return (
+        f"unequal_proportions: the classes are mixed differently in training and test rows: guesses by the training "
+        f"proportions score {guessed:.3f}, not {even:.3f}, and so does noise; judge by the permutations, which keep this",
+    )
+
+
+def chance(codes: Codes, n_classes: int, scoring: str) -> float:
+    """Score of a decoder without information."""
+    if scoring == "accuracy":
+        return float(np.bincount(codes).max() / len(codes))
+    return 0.5 if scoring == "auc" else 1 / n_classes

@@ -8,14 +8,13 @@ wide data are solved by the Woodbury identity.
 from __future__ import annotations
 
 import numpy as np
-import scipy.linalg
 
 from repcompare.errors import MeasureError
-from repcompare.kernels.decoding import standardise_class
-from repcompare.measures.decoding._linear import Fit
+from repcompare.kernels.decoding import shrunk_moments
+from repcompare.measures._blas import add_gram, solve_positive
+from repcompare.measures.decoding._linear import Fit, one_hot_counts
 from repcompare.measures.decoding.models import Codes, Float64
 
-FLAT = 10 * float(np.finfo(np.float64).eps) ** 2  # scikit-learn scales constant features by 1
 FLOOR = 1e-8  # smallest share of its variance that a unit's diagonal may be
 
 
@@ -38,74 +37,58 @@ def fit_shrunk(x: Float64, codes: Codes, n_classes: int) -> Fit:
     """
     mean = x.mean(axis=0)
     centred = np.ascontiguousarray(x - mean)
-    weights = np.empty((len(codes), n_classes, x.shape[1]))
-    offset = np.empty((len(codes), n_classes))
-    for b, labels in enumerate(codes):
-        weights[b], offset[b] = _fit_one(centred, labels, n_classes)
+    counts = one_hot_counts(codes, n_classes)
+    starts = np.concatenate([np.zeros((len(codes), 1), dtype=np.intp), counts.cumsum(axis=1).astype(np.intp)], axis=1)
+    orders = np.argsort(codes, axis=1, kind="stable")
+    means, weights = np.empty((2, len(codes), n_classes, x.shape[1]))
+    rows = np.empty(x.shape)
+    for b, lists in enumerate(zip(starts, orders, strict=True)):
+        weights[b] = _fit_one(centred, mean, lists, (means[b], rows))
+    with np.errstate(divide="ignore"):
+        offset = np.log(counts / len(x)) - 0.5 * np.einsum("bkj,bkj->bk", weights, means)
     return Fit(mean, None, weights, offset, "log", n_classes)
 
 
-def _fit_one(x: Float64, labels: Codes, n_classes: int) -> tuple[Float64, Float64]:
+def _fit_one(x: Float64, mean: Float64, lists: tuple[Codes, Codes], out: tuple[Float64, Float64]) -> Float64:
+    """Weights (n_classes, n_units); writes the class means, and uses room for rows."""
+    means, rows = out
     n, p = x.shape
-    means, diagonal, variance = np.zeros((n_classes, p)), np.zeros(p), np.zeros(p)
-    moments, scale, standard, rows = np.empty(p), np.empty(p), np.empty((n, p)), np.empty((n, p))
-    order = np.argsort(labels, kind="stable")
-    ends = np.searchsorted(labels[order], np.arange(n_classes + 1))
-    shares = np.diff(ends) / n
-    for k in np.flatnonzero(shares):
-        inside = slice(ends[k], ends[k + 1])
-        standardise_class(x, order[inside], (means[k], moments, scale, rows[inside], standard[inside]), FLAT)
-        share, mu = _ledoit_wolf(standard[inside])
-        variance += shares[k] * moments
-        diagonal += shares[k] * share * mu * scale
-        rows[inside] *= np.sqrt((1 - share) / n)
-    between = means - shares @ means
-    live = (variance > 0) | (np.abs(between).max(axis=0) > 0)  # units that never vary tell nothing
+    diagonal, variance = np.empty((2, p))
+    shrunk_moments(x, lists, mean, (means, diagonal, variance, rows))
+    live = variance > 0
+    if not live.all():  # units that never vary tell nothing
+        live |= np.abs(means).max(axis=0) > 0
     if live.all():
-        solved = _solve(rows, diagonal, variance, means)
-    else:
-        solved = np.zeros_like(means)
-        solved[:, live] = _solve(rows[:, live], diagonal[live], variance[live], means[:, live])
-    with np.errstate(divide="ignore"):
-        return solved, np.log(shares) - 0.5 * (solved * means).sum(axis=1)
+        return _solve(rows, (diagonal, variance), means, p > n)
+    solved = np.zeros_like(means)
+    left = np.ascontiguousarray(rows[:, live])
+    solved[:, live] = _solve(left, (diagonal[live], variance[live]), means[:, live], p > n)
+    return solved
 
 
-def _ledoit_wolf(standard: Float64) -> tuple[float, float]:
-    """Shrinkage of the scaled rows (n, p) of one class, and their mean variance."""
-    n, p = standard.shape
-    lengths = np.einsum("ij,ij->i", standard, standard)
-    mu = float(lengths.sum()) / n / p
-    products = standard @ standard.T if n <= p else standard.T @ standard
-    size = float(np.vdot(products, products)) / n**2
-    spread = (float(lengths @ lengths) / n - size) / (p * n)
-    apart_from_mu = (size - p * mu**2) / p
-    if min(spread, apart_from_mu) <= 0:
-        return 0.0, mu
-    return min(spread, apart_from_mu) / apart_from_mu, mu
-
-
-def _solve(rows: Float64, diagonal: Float64, variance: Float64, means: Float64) -> Float64:
-    """Solve (diag(d) + R'R) w = m for every class; R is (n, p)."""
+def _solve(rows: Float64, units: tuple[Float64, Float64], means: Float64, wide: bool) -> Float64:
+    """Solve (diag(d) + R'R) w = m for every class; R (n, p) comes divided by the roots of d if p > n."""
     n, p = rows.shape
-    if p <= n:
+    diagonal, variance = units
+    if not wide:
         covariance = rows.T @ rows
         covariance.flat[:: p + 1] += diagonal
-        try:
-            factor = scipy.linalg.cho_factor(covariance, lower=True, check_finite=False)
-        except scipy.linalg.LinAlgError as error:
-            raise MeasureError(_SINGULAR) from error
-        found: Float64 = scipy.linalg.cho_solve(factor, means.T, check_finite=False).T
-        return found
+        solved = means.copy()
+        if not solve_positive(covariance, solved):
+            raise MeasureError(_SINGULAR)
+        return solved
     if not (diagonal > FLOOR * variance).all():
         raise MeasureError(_SINGULAR)
-    root = np.sqrt(diagonal)
-    scaled, target = rows / root, means / root
-    core = scaled @ scaled.T
-    core.flat[:: n + 1] += 1.0
-    factor = scipy.linalg.cho_factor(core, lower=True, check_finite=False, overwrite_a=True)
-    inside = scipy.linalg.cho_solve(factor, scaled @ target.T, check_finite=False)
-    result: Float64 = (target - inside.T @ scaled) / root
-    return result
+    root = 1 / np.sqrt(diagonal)
+    target = means * root
+    core = np.eye(n)
+    add_gram(rows, core)
+    inside = target @ rows.T
+    if not solve_positive(core, inside):
+        raise MeasureError(_SINGULAR)
+    target -= inside @ rows
+    target *= root
+    return target
 
 
 _SINGULAR = (

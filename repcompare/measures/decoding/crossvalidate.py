@@ -8,7 +8,7 @@ import numpy as np
 
 from repcompare.kernels.decoding import class_pair_sums
 from repcompare.measures._measure import Folds, Index
-from repcompare.measures.decoding._hat import Smoother, kernel_smoothers, ridge_smoothers
+from repcompare.measures.decoding._hat import Smoother, centred_kernel, kernel_smoothers, ridge_smoothers
 from repcompare.measures.decoding._linear import (
     Fit,
     Kind,
@@ -70,12 +70,44 @@ class Scores:
     confusion: Counts
 
 
-def crossvalidate(x: Float64, task: Task) -> Scores:
+@dataclass(frozen=True)
+class Responses:
+    """Responses, with what decoders need of them whatever the labels and folds.
+
+    Attributes
+    ----------
+    x : ndarray of shape (n_rows, n_units)
+        No NaN.
+    scale : float
+        Unit of ``alpha``.
+    kernel : ndarray of shape (n_rows, n_rows), optional
+        Products of the centred rows, where the model can use them; made when it must be.
+    """
+
+    x: Float64
+    scale: float
+    kernel: Float64 | None = None
+
+
+def prepare(x: Float64, model: Model | None = None) -> Responses:
+    """Prepare responses (n_rows, n_units); for a model that sums over rows their products too, if there are more units.
+
+    Raises
+    ------
+    MeasureError
+        When nothing varies.
+    """
+    x = np.asarray(x, dtype=np.float64)
+    wide = model is not None and model.smooths and x.shape[1] > len(x)
+    return Responses(x, total_scale(x), centred_kernel(x) if wide else None)
+
+
+def crossvalidate(x: Float64 | Responses, task: Task) -> Scores:
     """Decode every set of labels on rows that the fit has not seen.
 
     Parameters
     ----------
-    x : ndarray, shape (n_rows, n_units)
+    x : ndarray, shape (n_rows, n_units), or Responses
         Responses; no NaN.
     task : Task
         Labels, folds and model.
@@ -98,14 +130,19 @@ def crossvalidate(x: Float64, task: Task) -> Scores:
     >>> crossvalidate(np.eye(8)[:, :2] * 0.1 + (rows % 2)[:, None], task).score
     array([1.])
     """
-    x = np.asarray(x, dtype=np.float64)
-    scale = total_scale(x)
-    smoothers = _smoothers(x, task, scale)
+    rows = x if isinstance(x, Responses) else prepare(x)
+    smoothers = _smoothers(rows, task)
     kept = []
-    for codes in batches(task.codes, task.n_classes * max(x.shape)):
-        folds = [_fold(x, task, f, codes, (scale, smoothers[f])) for f in range(len(task.folds))]
+    for codes in batches(task.codes, task.n_classes * max(rows.x.shape)):
+        folds = [_fold(rows, task, f, codes, smoothers[f]) for f in range(len(task.folds))]
         kept.append(combine(folds, task.scoring))
     return collected(kept)
+
+
+def decisions(rows: Responses, task: Task) -> list[tuple[Float64, Kind]]:
+    """Return the decision values of the test rows of each fold, (n_sets, n_classes, n_test), and what they are."""
+    smoothers = _smoothers(rows, task)
+    return [_decide(rows, task, f, task.codes, smoothers[f]) for f in range(len(task.folds))]
 
 
 def collected(batches: list[tuple[Float64, Float64, Counts]]) -> Scores:
@@ -130,21 +167,22 @@ def fit(x: Float64, codes: Codes, task: Task, rows: Index, scale: float) -> Fit:
     return fit_shrunk(x, codes, task.n_classes)
 
 
-def _smoothers(x: Float64, task: Task, scale: float) -> list[Smoother | None]:
+def _smoothers(rows: Responses, task: Task) -> list[Smoother | None]:
     """Smoothers of all folds where they cost less than fits of the units."""
     model = task.model
-    if not model.smooths or not _smoothers_are_cheaper(x, task):
+    if not model.smooths or not _smoothers_are_cheaper(rows, task):
         return [None] * len(task.folds)
+    kernel = centred_kernel(rows.x) if rows.kernel is None else rows.kernel
     if model.name == "nearest_centroid":
-        return kernel_smoothers(x, task.folds)
+        return kernel_smoothers(kernel, task.folds)
     assert model.alpha is not None
-    return ridge_smoothers(x, task.folds, model.alpha * scale)
+    return ridge_smoothers(kernel, task.folds, model.alpha * rows.scale)
 
 
-def _smoothers_are_cheaper(x: Float64, task: Task) -> bool:
+def _smoothers_are_cheaper(rows: Responses, task: Task) -> bool:
     """Count products: one n x n problem and sums over rows, against a problem per fold and weights of the units."""
-    n, p = x.shape
-    once, per_set = n * n * p + n**3, 0
+    n, p = rows.x.shape
+    once, per_set = n * n * p * (rows.kernel is None) + n**3, 0
     once_units, per_set_units = 0, 0
     for train, test in task.folds.splits:
         a, b = len(train), len(test)
@@ -157,16 +195,19 @@ def _smoothers_are_cheaper(x: Float64, task: Task) -> bool:
     return bool(once + len(task.codes) * per_set < once_units + len(task.codes) * per_set_units)
 
 
-def _fold(x: Float64, task: Task, f: int, codes: Codes, state: tuple[float, Smoother | None]) -> FoldScores:
-    train, test = task.folds.splits[f]
-    scale, smoother = state
-    labels, truth = np.ascontiguousarray(codes[:, train]), np.ascontiguousarray(codes[:, test])
-    if smoother is not None:
-        values, kind = smoothed(task.model, smoother, labels, task.n_classes)
-    else:
-        fitted = fit(x[train], labels, task, train, scale)
-        values, kind = fitted.decide(x[test]), fitted.kind
+def _fold(rows: Responses, task: Task, f: int, codes: Codes, smoother: Smoother | None) -> FoldScores:
+    values, kind = _decide(rows, task, f, codes, smoother)
+    truth = np.ascontiguousarray(codes[:, task.folds.splits[f][1]])
     return score_fold(np.ascontiguousarray(values), truth, kind, task.scoring)
+
+
+def _decide(rows: Responses, task: Task, f: int, codes: Codes, smoother: Smoother | None) -> tuple[Float64, Kind]:
+    train, test = task.folds.splits[f]
+    labels = np.ascontiguousarray(codes[:, train])
+    if smoother is not None:
+        return smoothed(task.model, smoother, labels, task.n_classes)
+    fitted = fit(rows.x[train], labels, task, train, rows.scale)
+    return fitted.decide(rows.x[test]), fitted.kind
 
 
 def smoothed(model: Model, smoother: Smoother, codes: Codes, n_classes: int) -> tuple[Float64, Kind]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from repcompare.errors import MeasureError
-from repcompare.measures.decoding._linear import Fit, total_scale, votes
+from repcompare.measures._measure import Index
+from repcompare.measures.decoding._linear import total_scale, votes
 from repcompare.measures.decoding._scores import FoldScores, combine, score_fold
+from repcompare.measures.decoding._stacked import Stack, fit_stack, stacks
 from repcompare.measures.decoding.crossvalidate import Scores, Task, batches, collected, crossvalidate, fit
 from repcompare.measures.decoding.models import Codes, Float64
 
 BLOCK_BYTES = 64_000_000
+CACHE_BYTES = 1_000_000  # of the responses that are fitted together
 
 
 def at_every_time(x: Float64, task: Task) -> Scores:
@@ -82,23 +85,39 @@ def _fold(times: Float64, task: Task, codes: Codes, f: int, scales: list[float])
     parts = []
     for start in range(0, len(times), step):
         chosen = range(start, min(start + step, len(times)))
-        fits = [fit(times[t][train], labels, task, train, scales[t]) for t in chosen]
-        parts.append(_block(fits, flat, truth, task.scoring))
+        stack = _fitted(times[chosen.start : chosen.stop], labels, task, train, scales[chosen.start : chosen.stop])
+        parts.append(_block(stack, flat, truth, task))
     axes = (len(codes), -1, len(times))
     confusion = np.concatenate([p.confusion.reshape(*axes, task.n_classes, task.n_classes) for p in parts], axis=1)
     return FoldScores(confusion, np.concatenate([p.areas.reshape(axes) for p in parts], axis=1))
 
 
-def _block(fits: list[Fit], flat: Float64, truth: Codes, scoring: str) -> FoldScores:
-    """Score the fits of several training times on the test rows of all times, in one product."""
-    sets, n_test = truth.shape
-    n_times = len(flat) // n_test
-    weights = np.stack([f.unit_weights() for f in fits], axis=1)  # (n_sets, n_fits, n_values, n_units)
-    width = weights.shape[2]
+def _fitted(times: Float64, labels: Codes, task: Task, train: Index, scales: list[float]) -> Stack:
+    """Fit every time of (n_times, n_rows, n_units): together where the model allows, else one by one."""
+    if stacks(task.model, len(labels)):
+        step = max(1, CACHE_BYTES // (8 * len(train) * times.shape[2]))
+        found = [
+            fit_stack(task.model, times[i : i + step, train], labels, task.n_classes, np.array(scales[i : i + step]))
+            for i in range(0, len(times), step)
+        ]
+        weights, offset = (
+            np.concatenate(some, axis=1) for some in zip(*((s.weights, s.offset) for s in found), strict=True)
+        )
+        return Stack(weights, offset, found[0].kind)
+    fits = [fit(x[train], labels, task, train, scale) for x, scale in zip(times, scales, strict=True)]
+    weights = np.stack([f.unit_weights() for f in fits], axis=1)
     offset = np.stack([f.offset - f.unit_weights() @ f.mean for f in fits], axis=1)
-    values = (weights.reshape(-1, weights.shape[-1]) @ flat.T).reshape(sets, len(fits), width, n_times, n_test)
-    values += offset[..., None, None]
+    return Stack(weights, offset, fits[0].kind)
+
+
+def _block(stack: Stack, flat: Float64, truth: Codes, task: Task) -> FoldScores:
+    """Score the fits of several training times on the test rows of all times, in one product."""
+    sets, n_fits, width, p = stack.weights.shape
+    n_test = truth.shape[1]
+    n_times = len(flat) // n_test
+    values = (stack.weights.reshape(-1, p) @ flat.T).reshape(sets, n_fits, width, n_times, n_test)
+    values += stack.offset[..., None, None]
     rows = np.ascontiguousarray(values.transpose(0, 1, 3, 2, 4)).reshape(-1, width, n_test)
-    if fits[0].kind == "pairs":
-        rows = votes(rows, fits[0].n_classes)
-    return score_fold(rows, np.repeat(truth, len(fits) * n_times, axis=0), fits[0].kind, scoring)
+    if stack.kind == "pairs":
+        rows = votes(rows, task.n_classes)
+    return score_fold(rows, np.repeat(truth, n_fits * n_times, axis=0), stack.kind, task.scoring)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from repcompare.errors import OptionError, choose
 from repcompare.measures._measure import Folds
 from repcompare.measures.encoding._held_out import check_folds
-from repcompare.measures.encoding._options import ALPHAS, checked_alphas
+from repcompare.measures.encoding._options import ALPHAS, MENU, check_choice, checked_alphas
 from repcompare.measures.encoding.delays import Lags, check_gap, make_lags
 
 Double = npt.NDArray[np.float64]
@@ -22,6 +22,10 @@ SHARED = {
     "nested": True,
     "shared": False,
     "refine": False,
+    "alpha_scale": "absolute",
+    "one_se": False,
+    "select_by": "error",
+    "fisher_z": False,
     "delays": None,
     "hrf": None,
     "runs": None,
@@ -42,7 +46,16 @@ class Options:
     nested: bool = True
     shared: bool = False
     refine: bool = False
+    alpha_scale: Literal["absolute", "trace"] = "absolute"
+    one_se: bool = False
+    select_by: Literal["error", "pearson"] = "error"
+    fisher_z: bool = False
     lags: Lags | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("scoring", "summary", "alpha_scale", "select_by"):
+            choose(getattr(self, name), MENU[name], name)
+        check_choice(self, not self.shared or self.refine)  # refine moves a shared choice unit by unit
 
     @property
     def fewest_test(self) -> int:
@@ -54,11 +67,16 @@ class Options:
         one = n_bands == 1 if self.gammas is None else len(self.gammas) == 1
         return self.nested and (self.refine or self.alphas.size > 1 or not one)
 
+    def lags_of(self, folds: Folds) -> Lags | None:
+        """Return the delays inside the stretches of a recording."""
+        return None if self.lags is None else self.lags.within(folds.segments)
+
     def check(self, folds: Folds, n_bands: int) -> None:
         """Raise ``MeasureError`` where a fold is too small or too near to its training rows."""
-        check_folds(folds, self.model, self.fewest_test, inner=self.searches_inside(n_bands))
-        if self.lags is not None:
-            check_gap(folds, self.lags)
+        check_folds(folds, self.model, self.fewest_test)
+        lags = self.lags_of(folds)
+        if lags is not None:
+            check_gap(folds, lags)
 
 
 def make_options(model: str, alphas: npt.ArrayLike, given: dict[str, Any], **own: Any) -> Options:
@@ -69,12 +87,12 @@ def make_options(model: str, alphas: npt.ArrayLike, given: dict[str, Any], **own
     OptionError
         For an unknown option or value.
     """
+    if "alpha_per_unit" in given:  # its name in ridge
+        given = {"shared": not given["alpha_per_unit"]} | {k: v for k, v in given.items() if k != "alpha_per_unit"}
     unknown = sorted(set(given) - set(SHARED))
     if unknown:
-        raise OptionError(f"{model} has no option {unknown[0]!r}; only {', '.join(SHARED)} and its own")
+        raise OptionError(f"{model} has no option {unknown[0]!r}; only {', '.join(SHARED)}, alpha_per_unit and its own")
     lags = make_lags(given.pop("delays", None), given.pop("hrf", None), given.pop("runs", None))
-    choose(given.get("scoring", "pearson"), ("pearson", "r2"), "scoring")
-    choose(given.get("summary", "mean"), ("mean", "median"), "summary")
     return Options(model=model, alphas=checked_alphas(alphas), lags=lags, **given, **own)
 
 
@@ -83,7 +101,8 @@ def named_options(options: Options) -> dict[str, Any]:
     shown: dict[str, Any] = {"scoring": options.scoring, "summary": options.summary}
     if tuple(options.alphas) != ALPHAS:
         shown["alphas"] = options.alphas
-    shown |= {k: getattr(options, k) for k in ("nested", "shared", "refine") if getattr(options, k) != SHARED[k]}
+    own = [name for name in SHARED if name not in ("scoring", "summary", "delays", "hrf", "runs")]
+    shown |= {name: getattr(options, name) for name in own if getattr(options, name) != SHARED[name]}
     if options.lags is not None:
         shown["lags"] = options.lags.basis
         shown |= {} if options.lags.runs is None else {"runs": options.lags.runs}

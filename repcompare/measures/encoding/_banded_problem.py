@@ -79,6 +79,9 @@ class Problem(Protocol):
     def products(self, y: Double) -> Products:
         """Return the products with target units (n, t)."""
 
+    def spread(self, task: int | None) -> float:
+        """Return the mean eigenvalue of the scatter of a training set (None: of all rows) over all features."""
+
 
 def tasks_of(plan: Plan) -> tuple[Task, ...]:
     """Return all tasks, outer ones first."""
@@ -216,6 +219,12 @@ class Narrow:
             truth.append(tuple(y[rows] - sums.shift_y - mean_y for _, rows in task.tests))
         return Products(tuple(train), tuple(test), tuple(truth), _squares(truth))
 
+    def spread(self, task: int | None) -> float:
+        """Return the mean eigenvalue of the scatter of a training set (None: of all rows) over all features."""
+        if task is None:
+            return float(np.square(self.x - self.x.mean(axis=0)).sum()) / self.bands.size
+        return float(self.statistics(task).train.trace()) / self.bands.size
+
 
 def _block(matrix: Double, active: Index) -> Double:
     return matrix if active.size == len(matrix) else matrix[active[:, None], active]
@@ -247,11 +256,14 @@ class Wide:
         ``(kernel, training rows) -> kernel`` of all rows, where it depends on the training set.
     plan : Plan
         Training and test rows.
+    n_features : int
+        Of a linear kernel, with delays; 0 where they are not counted.
     """
 
     kernels: tuple[Double, ...]
     transform: Transform | None
     plan: Plan
+    n_features: int = 0
 
     @property
     def n_bands(self) -> int:
@@ -309,6 +321,12 @@ class Wide:
             train.append(y[task.train] - mean)
             truth.append(tuple(y[rows] - mean for _, rows in task.tests))
         return Products(tuple(train), tuple(truth), tuple(truth), _squares(truth))
+
+    def spread(self, task: int | None) -> float:
+        """Return the mean eigenvalue of the scatter of a training set (None: of all rows) over all features."""
+        rows = np.arange(self.width) if task is None else tasks_of(self.plan)[task].train
+        inside = [kernel[rows[:, None], rows] for kernel in self.kernels]
+        return float(sum(part.trace() - part.sum() / rows.size for part in inside)) / self.n_features
 
 
 def centred_blocks(kernel: Double, task: Task) -> Iterator[Double]:

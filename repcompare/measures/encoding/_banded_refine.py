@@ -113,7 +113,7 @@ def refine(problem: Problem, products: Products, search: Search, choice: Choice)
                 continue
             with np.errstate(divide="ignore"):
                 theta = np.log(search.alphas[pair[1]] / search.gammas[pair[0]])
-            best = _descend(problem, products, row, (units, 1 / squares[row, units]), theta)
+            best = _descend((problem, search), products, row, (units, 1 / squares[row, units]), theta)
             precision = np.exp(-best)
             found_gamma[row, units], found_alpha[row, units] = len(gammas), len(alphas)
             gammas.append(precision / precision.sum())
@@ -124,8 +124,11 @@ def refine(problem: Problem, products: Products, search: Search, choice: Choice)
     return replace(search, gammas=np.array(gammas), alphas=np.array(alphas)), new
 
 
-def _descend(problem: Problem, products: Products, row: int, group: tuple[Index, Double], theta: Double) -> Double:
+def _descend(
+    source: tuple[Problem, Search], products: Products, row: int, group: tuple[Index, Double], theta: Double
+) -> Double:
     """Return the log penalties (n_bands,) of a group of units for one fold (the last row: for a refit on all rows)."""
+    problem, search = source
     units, weights = group
     n_outer, last = len(problem.plan.outer), row == problem.plan.n_folds
     wanted = [
@@ -135,13 +138,14 @@ def _descend(problem: Problem, products: Products, row: int, group: tuple[Index,
         if (j < n_outer if last else j >= n_outer and fold == row)
     ]
     free = np.flatnonzero(np.isfinite(theta))
+    shift = {j: float(np.log(search.unit(j))) for j, _ in wanted}
 
     def objective(values: Double) -> tuple[float, Double]:
         moved = theta.copy()
         moved[free] = values
         value, slope = 0.0, np.zeros(free.size)
         for where in wanted:
-            errors, gradient = errors_and_gradient(problem, products, where, units, moved)
+            errors, gradient = errors_and_gradient(problem, products, where, units, moved + shift[where[0]])
             value += float(errors @ weights)
             slope += gradient[free] @ weights
         return value, slope

@@ -42,7 +42,7 @@ class BandedFit:
 def fit_on_all(options: Options, x: Array, y: Array, codes: Index, folds: Folds) -> BandedFit:
     """Choose penalties by the folds (``options.nested`` is False), then fit all rows of x (n, p) and y (n, t)."""
     problem = make_problem(options, x, codes, folds)
-    search, t = make_search(options, problem.n_bands), y.shape[1]
+    search, t = make_search(options, problem), y.shape[1]
     factors = engine.Factors(problem, search.gammas)
     mean_x, mean_y = x.mean(axis=0, dtype=np.float64), y.mean(axis=0, dtype=np.float64)
     about, target = x - mean_x, y - mean_y

@@ -13,7 +13,7 @@ from repcompare.measures._measure import Index
 from repcompare.measures.encoding._banded_problem import Problem, Products, tasks_of
 from repcompare.measures.encoding._banded_spectral import Factor, squared_errors
 from repcompare.measures.encoding._held_out import Scores, reach
-from repcompare.measures.encoding._select import choose_alpha
+from repcompare.measures.encoding._select import choose_alpha, minus_r
 
 Double = npt.NDArray[np.float64]
 
@@ -86,12 +86,35 @@ class Choice:
 
 @dataclass(frozen=True)
 class Search:
-    """What is searched: weights (n_gammas, n_bands), penalties ascending, inside the training rows or not, for whom."""
+    """What is searched, and how.
+
+    Attributes
+    ----------
+    gammas : ndarray of shape (n_gammas, n_bands)
+        Weights.
+    alphas : ndarray of shape (n_alphas,)
+        Penalties, ascending.
+    nested, shared : bool
+        Inside the training rows or not; one choice for all units.
+    select_by : {"error", "pearson"}
+        By held-out squared errors, or by r.
+    one_se : bool
+        The largest penalty of the best weights within one standard error.
+    units : ndarray of shape (n_tasks,), optional
+        What penalties of each training set are multiples of; None: absolute.
+    """
 
     gammas: Double
     alphas: Double
     nested: bool
     shared: bool
+    select_by: str = "error"
+    one_se: bool = False
+    units: Double | None = None
+
+    def unit(self, task: int) -> float:
+        """Return what the penalties of a training set are multiples of."""
+        return 1.0 if self.units is None else float(self.units[task])
 
     @property
     def trivial(self) -> bool:
@@ -126,19 +149,40 @@ def blocks(problem: Problem, n: int, t: int) -> Iterator[slice]:
         yield slice(start, min(start + size, t))
 
 
-def errors(factors: Factors, products: Products, problem: Problem, g: int, alphas: Double) -> Double:
-    """Return summed held-out errors (n_folds + 1, n_alphas, t): inner ones per fold, then those of the outer folds."""
+def errors(
+    factors: Factors, products: Products, problem: Problem, g: int, search: Search
+) -> tuple[Double, Double | None]:
+    """Return what the choice of every penalty costs, and for one standard error the squares of what is summed.
+
+    Both (n_folds + 1, n_alphas, t): sums over the inner test sets per fold, then over the outer folds; of squared errors, or
+    of minus r.
+    """
     t = products.squares[0][0].size
-    found = np.zeros((problem.plan.n_folds + 1, alphas.size, t))
+    found = np.zeros((problem.plan.n_folds + 1, search.alphas.size, t))
+    squares = np.zeros_like(found) if search.one_se else None
     n_outer = len(problem.plan.outer)
     for j, task in enumerate(tasks_of(problem.plan)):
-        factor = factors.get(j, g)
+        factor, alphas = factors.get(j, g), search.alphas * search.unit(j)
         z = factor.basis.T @ products.train[j]
         for v, (fold, _) in enumerate(task.tests):
-            w = factor.projections[v].T @ products.test[j][v]
-            one = squared_errors(factor, v, (z, w, products.squares[j][v]), alphas)
+            if search.select_by == "pearson":
+                rows = problem.rows(j, v, search.gammas[g], factor)
+                one = minus_r(rows, factor.lam, z, products.truth[j][v], alphas)
+            else:
+                w = factor.projections[v].T @ products.test[j][v]
+                one = squared_errors(factor, v, (z, w, products.squares[j][v]), alphas)
             found[-1 if j < n_outer else fold] += one
-    return found
+            if squares is not None:
+                squares[-1 if j < n_outer else fold] += one**2
+    return found, squares
+
+
+def n_test_sets(problem: Problem) -> Index:
+    """Return how many test sets are summed for each fold, and for the choice on all rows, (n_folds + 1,)."""
+    inner = [fold for task in problem.plan.inner for fold, _ in task.tests]
+    found = np.bincount(np.array(inner, dtype=np.intp), minlength=problem.plan.n_folds + 1)
+    found[-1] = len(problem.plan.outer)
+    return found.astype(np.intp)
 
 
 def totals(products: Products, problem: Problem) -> Double:
@@ -156,10 +200,13 @@ def choose_per_unit(factors: Factors, products: Products, problem: Problem, sear
     best = np.full((k + 1, t), np.inf)
     gamma, alpha = np.zeros((k + 1, t), dtype=np.intp), np.zeros((k + 1, t), dtype=np.intp)
     for g in range(0 if search.trivial else len(search.gammas)):
-        table = errors(factors, products, problem, g, search.alphas)
+        table, squares = errors(factors, products, problem, g, search)
         place = choose_alpha(table)
         value = np.take_along_axis(table, place[:, None], axis=1)[:, 0]
-        better = value < best * (1 - TIE) if g else np.ones_like(value, dtype=bool)
+        if squares is not None:
+            rows = zip(table, squares, n_test_sets(problem).tolist(), strict=True)
+            place = np.array([choose_alpha(*row) for row in rows])
+        better = value < best - TIE * np.abs(best) if g else np.ones_like(value, dtype=bool)
         best[better], gamma[better], alpha[better] = value[better], g, place[better]
     return _choice(gamma, alpha, search)
 
@@ -179,7 +226,7 @@ def choose_shared(factors: Factors, parts: Iterator[Products], problem: Problem,
         squares = totals(products, problem)
         weights = np.divide(1.0, squares, out=np.zeros_like(squares), where=squares > 0)
         for g in range(len(search.gammas)):
-            table[g] += (errors(factors, products, problem, g, search.alphas) * weights[:, None]).sum(axis=2)
+            table[g] += (errors(factors, products, problem, g, search)[0] * weights[:, None]).sum(axis=2)
     place = choose_alpha(table.transpose(1, 2, 0))  # (n_folds + 1, n_gammas)
     value = np.take_along_axis(table.transpose(1, 2, 0), place[:, None], axis=1)[:, 0]
     gamma = np.argmax(value <= value.min(axis=1, keepdims=True) * (1 + TIE), axis=1)[:, None]
@@ -224,7 +271,7 @@ def predictions(
             units = np.flatnonzero(choice.gamma[fold] == g)
             factor, gamma = factors.get(j, int(g)), search.gammas[g]
             z = factor.basis.T @ products.train[j][:, units]
-            z /= factor.lam[:, None] + search.alphas[choice.alpha[fold, units]]
+            z /= factor.lam[:, None] + search.unit(j) * search.alphas[choice.alpha[fold, units]]
             rows = problem.rows(j, 0, gamma, factor)
             predicted[:, units] = rows @ z
             size[units] = reach(rows, z)
@@ -237,6 +284,8 @@ def fill(scores: Scores, units: slice, found: Fitted) -> None:
     """Write the scores of one fold and some units in place."""
     part = Scores.empty(1, found.truth.shape[1])
     part.fill(0, found.predicted, found.truth, found.reach)
+    if scores.kept is not None:
+        scores.kept.write(found.fold, units, found.predicted, found.truth)
     for name in ("pearson", "gain", "total"):
         getattr(scores, name)[found.fold, units] = getattr(part, name)[0]
 

@@ -103,13 +103,13 @@ class Divided:
     near: Array
     blocks: tuple[tuple[slice, slice, Array], ...] = ()
 
-    def times_near(self, z: Array) -> Array:
+    def times_near(self, z: Array, out: Array | None = None) -> Array:
         """Return near pairs times z (rank, n_units)."""
+        found = np.empty_like(z) if out is None else out
         if not self.blocks:
-            return np.asarray(self.near[:, None] * z)
-        found = np.empty_like(z)
+            return np.multiply(self.near[:, None], z, out=found)
         for rows, columns, block in self.blocks:
-            found[rows] = block @ z[columns]
+            np.matmul(block, z[columns], out=found[rows])
         return found
 
 
@@ -127,12 +127,15 @@ class Held:
         Their projections.
     divided : Divided, optional
         Present where it is the cheaper form for all penalties at once.
+    joined : ndarray of shape (rank, rank + n_test), optional
+        ``divided.far`` beside ``a'``, which are views of it: one product serves both.
     """
 
     fold: int
     rows: Index
     a: Array
     divided: Divided | None
+    joined: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -250,11 +253,21 @@ def fit(
     low = float(settings.alphas[0]) * unit
     if lam.size and lam[0] + low < SINGLE * lam[-1]:
         dtype = np.float64
+    grid = low, settings.n_alphas
     held = tuple(
-        Held(fold, rows, a.astype(dtype, copy=False), _divided(a, lam, (low, settings.n_alphas), n_targets, dtype))
-        for (fold, rows), a in zip(task.tests, tests, strict=True)
+        _held(test, a.astype(dtype, copy=False), _divided(a, lam, grid, n_targets, dtype))
+        for test, a in zip(task.tests, tests, strict=True)
     )
     return Fit(task.train, basis.astype(dtype, copy=False), lam, mean, held, unit, spread)
+
+
+def _held(test: tuple[int, Index], a: Array, divided: Divided | None) -> Held:
+    fold, rows = test
+    if divided is None:
+        return Held(fold, rows, a, None)
+    rank = a.shape[1]
+    joined = np.concatenate([divided.far, a.T], axis=1)
+    return Held(fold, rows, joined[:, rank:].T, replace(divided, far=joined[:, :rank]), joined)
 
 
 def _unit(gram: Gram, settings: Settings, spread: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from repcompare.errors import MeasureError, choose
-from repcompare.measures._measure import Array, Folds, Outcome
+from repcompare.measures._measure import Array, Folds, HeldOut, Outcome
 from repcompare.measures.encoding._plan import Mask
+from repcompare.measures.encoding._scores import mean_over_folds
 
 Double = npt.NDArray[np.float64]
 Summary = Literal["mean", "median"]
@@ -71,18 +72,16 @@ def centred_source(x: Array, model: str) -> Double:
     return np.asarray(values, dtype=np.float64)
 
 
-def check_folds(folds: Folds, model: str, fewest_test: int, *, inner: bool = False) -> None:
-    """Raise ``MeasureError`` where a fold is too small, or leaves nothing to choose with."""
+def check_folds(folds: Folds, model: str, fewest_test: int) -> None:
+    """Raise ``MeasureError`` where a fold is too small."""
     for f, (train, test) in enumerate(folds.splits):
         if test.size < fewest_test:
             raise MeasureError(
                 f"{model}: fold {f} has {test.size} test rows; expected at least {fewest_test}; the largest usable is "
-                f"folds={max(folds.n // fewest_test, 1)}, or take a score that is pooled over folds"
+                f"folds={max(folds.n // fewest_test, 1)}, or take a score that is pooled over folds, such as scoring='r2'"
             )
         if train.size < 3:
             raise MeasureError(f"{model}: fold {f} has {train.size} training rows; expected at least 3")
-    if inner and len(folds) < 3:
-        raise MeasureError(f"{model}: {len(folds)} folds leave no inner folds to choose with; give at least 3 folds")
 
 
 def check_scores(scoring: str, summary: str, scorings: tuple[str, ...] = ("pearson", "r2")) -> None:
@@ -102,6 +101,25 @@ def check_same_folds(a: Folds, b: Folds, model: str) -> None:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """Predictions and data of each fold, (n_test, t), filled fold by fold."""
+
+    predicted: list[Double]
+    truth: list[Double]
+
+    def write(self, fold: int, units: slice, predicted: Double, truth: Double) -> None:
+        """Write one fold of some units."""
+        self.predicted[fold][:, units], self.truth[fold][:, units] = predicted, truth
+
+
+def predictions(score: Callable[[Kept], Any], folds: Folds, n_units: int) -> tuple[HeldOut, ...]:
+    """Return the held-out predictions of a model whose ``score`` writes them; NaN where it has none."""
+    made = [[np.full((test.size, n_units), np.nan) for _, test in folds.splits] for _ in range(2)]
+    score(Kept(*made))
+    return tuple(HeldOut(p, y) for p, y in zip(*made, strict=True))
+
+
+@dataclass(frozen=True)
 class Scores:
     """Scores per fold and unit, filled fold by fold.
 
@@ -116,6 +134,8 @@ class Scores:
         Further results by name.
     notes : list of str
         Warnings.
+    kept : Kept, optional
+        Where predictions are written too.
     """
 
     pearson: Double
@@ -123,15 +143,18 @@ class Scores:
     total: Double
     details: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    kept: Kept | None = None
 
     @classmethod
-    def empty(cls, n_folds: int, n_units: int) -> Scores:
+    def empty(cls, n_folds: int, n_units: int, kept: Kept | None = None) -> Scores:
         """Return one to be filled."""
         one, two, three = (np.full((n_folds, n_units), np.nan) for _ in range(3))
-        return cls(one, two, three)
+        return cls(one, two, three, kept=kept)
 
     def fill(self, fold: int, predicted: Double, truth: Double, reach: Double, units: slice = slice(None)) -> None:
         """Score one fold: predictions and data (n_test, t) about the training means; ``reach`` (t,) as in pearson."""
+        if self.kept is not None:
+            self.kept.write(fold, units, predicted, truth)
         rest = truth - predicted
         self.total[fold, units] = np.einsum("ij,ij->j", truth, truth)
         self.gain[fold, units] = self.total[fold, units] - np.einsum("ij,ij->j", rest, rest)
@@ -170,7 +193,9 @@ class Excluded:
     other: Mapping[str, Mask] = field(default_factory=dict)
 
 
-def outcome(model: str, scores: Scores, excluded: Excluded, *, pooled: bool, summary: Summary) -> Outcome:
+def outcome(
+    model: str, scores: Scores, excluded: Excluded, *, pooled: bool, summary: Summary, fisher_z: bool = False
+) -> Outcome:
     """Return the outcome: pooled scores over folds, or r per fold and their mean.
 
     Raises
@@ -179,7 +204,10 @@ def outcome(model: str, scores: Scores, excluded: Excluded, *, pooled: bool, sum
         When no unit can be scored.
     """
     by_fold = _ratio(scores.gain, scores.total) if pooled else scores.pearson
-    units = _ratio(scores.gain.sum(axis=0), scores.total.sum(axis=0)) if pooled else by_fold.mean(axis=0)
+    if pooled:
+        units = _ratio(scores.gain.sum(axis=0), scores.total.sum(axis=0))
+    else:
+        units = mean_over_folds(by_fold, np.ones(by_fold.shape, dtype=bool), fisher_z)
     counts, out = {}, np.zeros(units.shape, dtype=bool)
     for name, mask in {**excluded.other, "units_constant": excluded.constant}.items():
         found: Mask = np.any(mask, axis=0) & ~out

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from repcompare.errors import MeasureError, OptionError, choose
+from repcompare.errors import OptionError, choose
 from repcompare.measures._measure import Array, Folds
 from repcompare.measures.encoding._factor import Double
 
@@ -49,18 +50,12 @@ class Options:
     precision: Literal["auto", "double"] = "auto"
     fisher_z: bool = False
     standardize: bool = False
+    weights: bool = False
 
     def __post_init__(self) -> None:
         for name, menu in MENU.items():
             choose(getattr(self, name), menu, name)
-        if self.refine and not (self.alpha_per_unit and self.select_by == "error" and not self.one_se):
-            raise OptionError(
-                "refine=True searches the smallest error of each unit; leave the other choices as they are"
-            )
-        if self.one_se and not (self.alpha_per_unit and self.select_by == "error"):
-            raise OptionError("one_se=True is defined for errors of single units; expected select_by='error'")
-        if not self.alpha_per_unit and self.select_by != "error":
-            raise OptionError("alpha_per_unit=False adds up errors over units; expected select_by='error'")
+        check_choice(self, self.alpha_per_unit)
 
     @property
     def searches_inside(self) -> bool:
@@ -96,6 +91,39 @@ class Options:
         return values.astype(np.float64, copy=False) if self.precision == "double" else values
 
 
+class Choosing(Protocol):
+    """Options of how penalties are chosen."""
+
+    @property
+    def refine(self) -> bool:
+        """Whether penalties between those of the grid are searched."""
+
+    @property
+    def one_se(self) -> bool:
+        """Whether the largest penalty within one standard error is taken."""
+
+    @property
+    def select_by(self) -> str:
+        """What is as small, or as large, as can be."""
+
+
+def check_choice(options: Choosing, per_unit: bool) -> None:
+    """Raise ``OptionError`` for ways to choose penalties that do not go together."""
+    if options.refine and not (per_unit and options.select_by == "error" and not options.one_se):
+        raise OptionError("refine=True searches the smallest error of each unit; leave the other choices as they are")
+    if options.one_se and not (per_unit and options.select_by == "error"):
+        raise OptionError(
+            "one_se=True is defined for errors of single units; expected select_by='error' and alpha_per_unit=True"
+        )
+    if not per_unit and options.select_by != "error":
+        raise OptionError("alpha_per_unit=False adds up errors over units; expected select_by='error'")
+
+
+def make_options(given: Mapping[str, Any]) -> Options:
+    """Return options from the keywords of :func:`repcompare.measures.encoding.ridge.ridge`, or raise ``OptionError``."""
+    return Options(**{**given, "alphas": checked_alphas(given.get("alphas", ALPHAS))})
+
+
 def checked_alphas(alphas: npt.ArrayLike) -> Double:
     """Return penalties in ascending order, each once, or raise ``OptionError``."""
     try:
@@ -106,23 +134,6 @@ def checked_alphas(alphas: npt.ArrayLike) -> Double:
         raise OptionError(f"alphas={alphas!r}; expected at least one, all finite and > 0")
     found.flags.writeable = False
     return found
-
-
-def check_folds(folds: Folds, options: Options) -> None:
-    """Raise ``MeasureError`` where a fold cannot be scored, or nothing is left to choose penalties on."""
-    for f, (train, test) in enumerate(folds.splits):
-        if test.size < options.fewest_test:
-            raise MeasureError(
-                f"ridge: fold {f} has {test.size} test rows; r needs at least 3; the largest usable is "
-                f"folds={max(folds.n // 3, 1)}, or take scoring='r2'"
-            )
-        if train.size < 3:
-            raise MeasureError(f"ridge: fold {f} has {train.size} training rows; expected at least 3")
-    if options.searches_inside and len(folds) < 3 and folds.groups is None:
-        raise MeasureError(
-            f"ridge: {len(folds)} folds leave no inner folds to choose alpha; give at least 3 folds, groups, one "
-            f"alpha, or nested=False"
-        )
 
 
 def is_leave_one_out(folds: Folds) -> bool:

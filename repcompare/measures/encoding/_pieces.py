@@ -47,6 +47,19 @@ def pieces(plan: Plan, n: int) -> tuple[tuple[Index, ...], tuple[Index, ...]] | 
     return rows, used
 
 
+def run(rows: Index) -> Index | slice:
+    """Return sorted rows as a slice where they follow one another: no copy is made of what it takes.
+
+    Examples
+    --------
+    >>> run(np.array([2, 3, 4])), run(np.array([2, 4]))
+    (slice(2, 5, None), array([2, 4]))
+    """
+    if rows.size and rows[-1] - rows[0] + 1 == rows.size:
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows
+
+
 def total(parts: Sequence[Any], which: Index) -> Any:
     """Add up some of the pieces' statistics."""
     result = parts[which[0]].copy()

@@ -18,7 +18,7 @@ from repcompare.measures._measure import Folds, Index
 MOST_PAIRED = 6
 MERGED = 5
 FEWEST_TRAIN = 3
-FEWEST_FOLDS = 3  # with fewer, inner folds are drawn over the groups of the training rows, or within the only one
+FEWEST_FOLDS = 3  # with fewer, inner folds are drawn from the training rows: groups, blocks of a recording, or rows
 
 Mask = npt.NDArray[np.bool_]
 
@@ -72,8 +72,8 @@ def make_plan(folds: Folds, *, nested: bool, seen: Mask | None = None) -> Plan:
         test &= seen
     outer = [_task(train[f], [(f, test[f])]) for f in range(len(folds))]
     inner: Iterator[Task | None] = iter(())
-    if nested and len(folds) < FEWEST_FOLDS and folds.groups is not None:
-        inner = _grouped(train, folds.groups, folds.gap)
+    if nested and len(folds) < FEWEST_FOLDS:
+        inner = _grouped(train, _held_together(folds), folds.gap)
     elif nested:
         inner = (_paired if len(folds) <= MOST_PAIRED else _merged)(train, test)
     return Plan(tuple(t for t in outer if t), tuple(t for t in inner if t), len(folds))
@@ -100,6 +100,15 @@ def _merged(train: Mask, test: Mask) -> Iterator[Task | None]:
         parts = np.array_split(others, MERGED) if blocks else [others[i::MERGED] for i in range(MERGED)]
         for part in parts:
             yield _task(train[f] & train[part].all(axis=0), [(f, test[part].any(axis=0) & train[f])])
+
+
+def _held_together(folds: Folds) -> Index:
+    """Return groups of the rows: those given, a single one for the blocks of a recording, or each row in random order."""
+    if folds.groups is not None:
+        return folds.groups
+    if folds.in_time:
+        return np.zeros(folds.n, dtype=np.intp)
+    return np.random.default_rng(0).permutation(folds.n)
 
 
 def _grouped(train: Mask, groups: Index, gap: int) -> Iterator[Task | None]:

@@ -14,12 +14,9 @@ import numpy as np
 
 from repcompare.measures._measure import Array, Index
 from repcompare.measures.encoding._factor import CUT, FLOOR, Double, Gram
-from repcompare.measures.encoding._plan import Mask
-from repcompare.measures.encoding._select import TIE, FoldScores, Indices, choose_alpha
+from repcompare.measures.encoding._select import TIE, FoldScores, Indices
 
 WIDE = 1e-8  # spectra below this are decomposed by the SVD: a Gram matrix leaves no orthonormal columns there
-SLACK = 1e-9  # bounds that exclude a penalty must do so by more than rounding
-SINGLE = 1e-5  # residuals in float32 are right to this share of the size of the target
 
 
 @dataclass(frozen=True)
@@ -88,92 +85,59 @@ def make_hat(gram: Gram, rows: Index | None = None) -> Hat:
 
 @dataclass(frozen=True)
 class Residuals:
-    """A target seen by a hat: ``z = q' y`` (rank, n_units), and what lies ``outside`` (n, n_units) or None."""
+    """A target seen by a hat.
+
+    Attributes
+    ----------
+    hat : Hat
+        Residual maker.
+    z : ndarray of shape (rank, n_units)
+        ``q' y``.
+    centred : ndarray of shape (n, n_units)
+        The target about its means.
+    rest : ndarray of shape (n_units,)
+        Sum of squares outside of q.
+    """
 
     hat: Hat
     z: Array
-    outside: Array | None
-
-    def narrowed(self) -> Residuals:
-        """Return the same in float32."""
-        outside = None if self.outside is None else self.outside.astype(np.float32)
-        hat = Hat(self.hat.q.astype(np.float32), self.hat.lam)
-        return Residuals(hat, self.z.astype(np.float32), outside)
+    centred: Array
+    rest: Double
 
     @classmethod
     def of(cls, hat: Hat, y: Array) -> Residuals:
         """Project a target of shape (n, n_units)."""
-        values = y.astype(np.float64)
-        values -= values.mean(axis=0)
-        z = hat.q.T @ values
+        centred = y - y.mean(axis=0, dtype=np.float64)
+        z = hat.q.T @ centred
         if hat.full:
-            return cls(hat, z, None)
-        values -= hat.q @ z
-        return cls(hat, z, values)
+            return cls(hat, z, centred, np.zeros(z.shape[1]))
+        rest = np.einsum("ij,ij->j", centred, centred) - np.einsum("ij,ij->j", z, z)
+        return cls(hat, z, centred, np.maximum(rest, 0.0))
 
     def at(self, g: Array, units: Index | slice = slice(None)) -> Array:
         """Return the residuals (n, n_units) for one column of ``Hat.shrink``, or for one column per unit."""
-        found = self.hat.q @ ((g[:, None] if g.ndim == 1 else g) * self.z[:, units])
-        if self.outside is not None:
-            found += self.outside[:, units]
+        each = g[:, None] if g.ndim == 1 else g
+        if self.hat.full:
+            return np.asarray(self.hat.q @ (each * self.z[:, units]))
+        found = self.hat.q @ ((each - each.dtype.type(1)) * self.z[:, units])
+        found += self.centred[:, units]
         return np.asarray(found)
 
     def in_sample(self, g: Double) -> Double:
         """Return in-sample squared errors (n_alphas, n_units) for ``g`` (rank, n_alphas)."""
-        found = (g * g).T @ (self.z * self.z)
-        if self.outside is not None:
-            found += np.einsum("ij,ij->j", self.outside, self.outside)
-        return np.asarray(found)
+        return np.asarray((g * g).T @ (self.z * self.z) + self.rest)
 
 
 def all_errors(seen: Residuals, alphas: Double) -> Double:
     """Return the summed leave-one-out squared errors of every penalty, shape (n_alphas, n_units)."""
     g, weights = seen.hat.shrink(alphas), seen.hat.diagonal(alphas) ** -2
-    return np.array([_weighted(seen, g[:, i], weights[i]) for i in range(alphas.size)])
+    return np.array([weighted(seen.at(g[:, i]), weights[i]) for i in range(alphas.size)])
 
 
-def _weighted(seen: Residuals, g: Array, weights: Array, units: Index | slice = slice(None)) -> Double:
-    e = seen.at(g, units)
-    np.square(e, out=e)
-    return np.asarray(weights @ e, dtype=np.float64)
-
-
-def choose_all(seen: Residuals, alphas: Double) -> Indices:
-    """Return the index of the best penalty of each unit, shape (n_units,).
-
-    Two bounds leave few penalties to evaluate in float64: the leave-one-out error lies between the in-sample error
-    times the smallest and the largest weight 1 / M_ii^2, and near the one computed in float32.
-    """
-    g, weights = seen.hat.shrink(alphas), seen.hat.diagonal(alphas) ** -2
-    inside = seen.in_sample(g)
-    low = inside * weights.min(axis=1)[:, None]
-    narrow, near = seen.narrowed(), np.full(inside.shape, np.inf)
-    single = g.astype(np.float32), weights.astype(np.float32)
-    guess = (inside * weights.mean(axis=1)[:, None]).argmin(axis=0)
-    e = narrow.at(single[0][:, guess])
-    np.square(e, out=e)
-    near[guess, np.arange(guess.size)] = np.einsum("ij,ij->j", e, single[1].T[:, guess])
-    size = SINGLE * np.sqrt(seen.in_sample(np.ones_like(g[:, :1])) * weights.max())
-    first = near.min(axis=0)
-    _evaluate(near, narrow, *single, (low <= first + _slack(first, size)) & ~np.isfinite(near))
-    best, errors = near.min(axis=0), np.full(inside.shape, np.inf)
-    known = np.where(np.isfinite(near), near, 0.0)
-    _evaluate(errors, seen, g, weights, near - _slack(known, size) <= best + _slack(best, size))
-    return choose_alpha(errors)
-
-
-def _slack(errors: Double, size: Double) -> Double:
-    """Return how far squared errors in float32 may be off; ``size`` is the rounding error of the residuals."""
-    return np.asarray(size * (2 * np.sqrt(errors) + size) + SLACK * errors)
-
-
-def _evaluate(errors: Double, seen: Residuals, g: Array, weights: Array, wanted: Mask) -> None:
-    """Write the leave-one-out errors of the wanted penalties and units in place."""
-    for i in np.flatnonzero(wanted.any(axis=1)):
-        units = np.flatnonzero(wanted[i])
-        whole = 2 * units.size > wanted.shape[1]  # copying the columns would cost more than computing all
-        found = _weighted(seen, g[:, i], weights[i], slice(None) if whole else units)
-        errors[i, units] = found[units] if whole else found
+def weighted(residuals: Array, weights: Array) -> Double:
+    """Return the sums of squares per column, rows weighted; the residuals are overwritten."""
+    np.square(residuals, out=residuals)
+    return np.asarray(weights @ residuals, dtype=np.float64)
 
 
 def inner_errors(seen: Residuals, alphas: Double) -> Iterator[Double]:
@@ -201,26 +165,46 @@ def choose_inside(seen: Residuals, alphas: Double) -> Indices:
     return np.asarray(chosen, dtype=np.intp)
 
 
-def score_rows(seen: Residuals, y: Array, alphas: Double) -> FoldScores:
-    """Score every left-out row with its own penalties ``alphas`` (n, n_units): folds are the rows, r is undefined."""
-    n, hat = len(y), seen.hat
-    nothing = np.broadcast_to(np.nan, y.shape)
-    values = y.astype(np.float64)
-    values -= values.mean(axis=0)
-    values *= n / (n - 1)
-    np.square(values, out=values)
-    if alphas.strides[0] == 0:  # one penalty per unit
-        grid, at = np.unique(alphas[0], return_inverse=True)
-        error = seen.at(hat.shrink(grid)[:, at]).astype(np.float64, copy=False)
-        error /= hat.diagonal(grid).T[:, at]
-        np.square(error, out=error)
-        return FoldScores(nothing, error, values, nothing)
-    error = np.empty(y.shape)
+def left_out(seen: Residuals, alphas: Double) -> Double:
+    """Return the residual of every left-out row with its own penalties ``alphas`` (n, n_units)."""
+    found = np.empty(alphas.shape)
     for alpha in np.unique(alphas):
         chosen = alphas == alpha
         units, one = np.flatnonzero(chosen.any(axis=0)), np.array([alpha])
-        e = seen.at(hat.shrink(one)[:, 0], units)
-        e /= hat.diagonal(one)[0][:, None]
-        np.square(e, out=e)
-        error[:, units] = np.where(chosen[:, units], e, error[:, units])
-    return FoldScores(nothing, error, values, nothing)
+        e = seen.at(seen.hat.shrink(one)[:, 0], units)
+        e /= seen.hat.diagonal(one)[0][:, None]
+        found[:, units] = np.where(chosen[:, units], e, found[:, units])
+    return found
+
+
+def score_rows(seen: Residuals, alphas: Double) -> FoldScores:
+    """Score every left-out row with its own penalties ``alphas`` (n, n_units): folds are the rows, r is undefined."""
+    error = left_out(seen, alphas)
+    return _row_scores(seen, np.square(error, out=error))
+
+
+def score_units(seen: Residuals, residuals: Array, weights: Double, chosen: Indices) -> FoldScores:
+    """Score every left-out row with one penalty per unit.
+
+    Parameters
+    ----------
+    seen : Residuals
+        Target.
+    residuals : ndarray of shape (n, n_units)
+        Of the penalties chosen; overwritten.
+    weights : ndarray of shape (n_alphas, n)
+        ``1 / M_ii^2``.
+    chosen : ndarray of shape (n_units,)
+        Which penalty.
+    """
+    np.square(residuals, out=residuals)
+    residuals *= np.take(np.ascontiguousarray(weights.T), chosen, axis=1)
+    return _row_scores(seen, residuals)
+
+
+def _row_scores(seen: Residuals, error: Array) -> FoldScores:
+    n = len(error)
+    values = np.square(seen.centred)
+    values *= (n / (n - 1)) ** 2
+    nothing = np.broadcast_to(np.nan, error.shape)
+    return FoldScores(nothing, np.asarray(error, dtype=np.float64), values, nothing)

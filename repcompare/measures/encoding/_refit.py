@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from repcompare.errors import MeasureError
-from repcompare.measures._measure import Array, Folds, Index
+from repcompare.measures._measure import Array, Index
 from repcompare.measures.encoding._factor import CUT, SINGLE, Double, inverse_sd
 
 BATCH_BYTES = 1 << 27
@@ -147,27 +147,3 @@ def _patterns(y: Array) -> Iterator[tuple[Index | None, Index]]:
     for j in range(kinds.shape[1]):
         rows = None if kinds[:, j].all() else np.flatnonzero(kinds[:, j])
         yield rows, np.flatnonzero(code.ravel() == j)
-
-
-def predict_folds(
-    x: Array, y: Array, folds: Folds, fold_alphas: Double, *, standardize: bool = False
-) -> tuple[list[Array], list[Array]]:
-    """Return the predictions of every test set, each (n_test, n_units), and the training means, each (n_units,).
-
-    Parameters
-    ----------
-    x, y : ndarray of shape (n, p), (n, n_units)
-        Source and target.
-    folds : Folds
-        Train and test rows.
-    fold_alphas : ndarray of shape (n_folds, n_units)
-        Penalties, absolute.
-    standardize : bool
-        As in :func:`refit`.
-    """
-    predicted, means = [], []
-    for f, (train, test) in enumerate(folds.splits):
-        weights = refit(x[train], y[train], fold_alphas[f], standardize=standardize)
-        predicted.append(weights.predict(x[test]))
-        means.append(np.nanmean(y[train], axis=0) if np.isnan(y[train].sum()) else y[train].mean(axis=0))
-    return predicted, means

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from repcompare.errors import MeasureError
 from repcompare.measures._measure import Index, Outcome
@@ -13,6 +14,7 @@ from repcompare.measures.encoding._plan import Mask
 from repcompare.measures.encoding._select import FoldScores
 
 EDGE_SHARE = 0.05
+SAME_FOLDS = "selection: same_folds; alpha was chosen on the rows that are scored; nested=True avoids this bias"
 LIMIT = 1 - 1e-15  # arctanh of a perfect r stays finite
 
 
@@ -41,13 +43,14 @@ class Scored:
     final: Double
 
     @classmethod
-    def empty(cls, n_folds: int, n_units: int, *, rows: bool = False) -> Scored:
-        """Return one to be filled; with ``rows`` folds are single rows, without r."""
+    def empty(cls, n_folds: int, n_units: int, *, rows: bool = False, same: bool = False) -> Scored:
+        """Return one to be filled; with ``rows`` folds are single rows, without r, which may have the ``same`` penalty."""
         shape = (n_folds, n_units)
         nothing = np.broadcast_to(np.nan, shape)
-        chosen = np.empty(shape)
+        chosen = as_strided(np.empty(n_units), shape, (0, 8)) if same else np.empty(shape)
         if rows:
-            folds = FoldScores(nothing, np.empty(shape), np.empty(shape), nothing)
+            both = np.empty((2, *shape))  # one piece of memory: fewer pages
+            folds = FoldScores(nothing, both[0], both[1], nothing)
             return cls(folds, np.empty(shape, dtype=bool), chosen, chosen, nothing, np.full(n_units, np.nan))
         alphas, relative = np.empty(shape), np.empty(shape)
         used = np.zeros(shape, dtype=bool)
@@ -68,7 +71,8 @@ class Scored:
             if getattr(self.folds, name).flags.writeable:
                 getattr(self.folds, name)[:, places] = part
         self.used[:, places] = used
-        self.chosen[:, places], self.final[places] = chosen
+        some = slice(0, 1) if self.chosen.strides[0] == 0 else slice(None)
+        self.chosen[some, places], self.final[places] = chosen[0][some], chosen[1]
         if units_of is not None:
             self.alphas[:, places], self.relative[:, places] = (chosen[0] * unit for unit in units_of)
 
@@ -95,7 +99,7 @@ def outcome(scored: Scored, constant: tuple[Mask, Mask], how: Summary, n_pattern
     by_fold = folds.pearson if pearson else _r2(folds.error, folds.total)
     fixed = (constant[0] | constant[1] if pearson else constant[0]) & used
     fixed_units: Mask = np.any(fixed, axis=0)
-    units = _over_folds(by_fold, used, how.fisher_z) if pearson else _pooled_r2(folds, used)
+    units = mean_over_folds(by_fold, used, how.fisher_z) if pearson else _pooled_r2(folds, used)
     units[fixed_units] = np.nan
     good = np.isfinite(units)
     counts = {"units_constant": int(fixed_units.sum()), "units_undefined": int((~good & ~fixed_units).sum())}
@@ -130,7 +134,7 @@ def _by_fold(scored: Scored, by_fold: Double, pearson: bool) -> dict[str, Double
     return found | ({"r_fold": folds.pearson} if pearson else {})
 
 
-def _over_folds(r: Double, used: Mask, fisher_z: bool) -> Double:
+def mean_over_folds(r: Double, used: Mask, fisher_z: bool) -> Double:
     """Average r over folds (n_units,); an undefined fold that counts makes the unit NaN."""
     count = used.sum(axis=0)
     values = np.arctanh(np.clip(r, -LIMIT, LIMIT)) if fisher_z else r
@@ -153,6 +157,8 @@ def _over_units(kept: Double, summary: str) -> Double:
     some = np.isfinite(kept)
     filled = some.any(axis=1)
     if summary == "mean":
+        if some.all():
+            return np.asarray(kept.mean(axis=1))
         np.divide(np.where(some, kept, 0.0).sum(axis=1), some.sum(axis=1), out=found, where=filled)
     elif filled.any():
         found[filled] = np.nanmedian(kept[filled], axis=1)
@@ -160,9 +166,10 @@ def _over_units(kept: Double, summary: str) -> Double:
 
 
 def _r2(error: Double, total: Double) -> Double:
-    found = np.full(error.shape, np.nan)
-    np.divide(error, total, out=found, where=total > 0)
-    return np.asarray(1.0 - found)
+    defined = total > 0
+    found = np.empty(error.shape) if defined.all() else np.full(error.shape, np.nan)
+    np.divide(error, total, out=found, where=defined)
+    return np.asarray(np.subtract(1.0, found, out=found))
 
 
 def _nothing_scored(scored: Scored, counts: dict[str, int], fixed: Mask, pearson: bool) -> MeasureError:

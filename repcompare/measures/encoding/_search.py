@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from repcompare.measures._measure import Array, Folds, Index
-from repcompare.measures.encoding._factor import Double, Gram, Settings, fit_all
+from repcompare.measures._measure import Array, Folds, HeldOut, Index
+from repcompare.measures.encoding._factor import Double, Fit, Gram, Settings, fit_all
 from repcompare.measures.encoding._options import Options
 from repcompare.measures.encoding._pieces import pieces
 from repcompare.measures.encoding._plan import Mask, Plan, make_plan
@@ -16,12 +17,13 @@ from repcompare.measures.encoding._press import (
     Hat,
     Residuals,
     all_errors,
-    choose_all,
     choose_inside,
     inner_errors,
     make_hat,
     score_rows,
+    score_units,
 )
+from repcompare.measures.encoding._press_choice import choose_all, make_path
 from repcompare.measures.encoding._refine import refined
 from repcompare.measures.encoding._scores import Scored
 from repcompare.measures.encoding._select import (
@@ -34,8 +36,12 @@ from repcompare.measures.encoding._select import (
     sweep,
 )
 from repcompare.measures.encoding._target import Pattern, Target
+from repcompare.measures.encoding._workspace import Workspace
 
 BATCH_BYTES = 1 << 28
+LEAST_REST = 1e-6  # of a row that its own fit reproduces
+TILE_BYTES = 1 << 21  # of residuals that stay in the cache
+LEAST_UNITS = 128  # of a tile: products of fewer columns are slower
 
 
 @dataclass(frozen=True)
@@ -114,11 +120,47 @@ def make_problem(gram: Gram, plan: Plan, options: Options, n_targets: float = np
     return Problem(gram, fits[:k], fits[k:], pieces(plan, gram.n) if n_targets > 8 else None, plan.n_folds)
 
 
+def predict_fold(fit: Fit, gram: Gram, values: Array, alphas: Double) -> HeldOut:
+    """Return predictions and data (n_test, t) of one outer fold, by penalties (n_folds, t) of the scaled source."""
+    (held,) = fit.tests
+    mean = values[fit.train].mean(axis=0, dtype=np.float64)
+    shrunk = 1 / (fit.lam[:, None] + alphas[held.fold])
+    predicted = held.a @ (shrunk * _projected(fit, gram, values[fit.train] - mean))
+    return HeldOut(predicted, values[held.rows] - mean, partial(_without_row, fit, gram, (values, mean), shrunk))
+
+
+def _projected(fit: Fit, gram: Gram, y: Double) -> Double:
+    """Return the products (rank, t) of the training projections with a centred target (n_train, t)."""
+    if fit.mean is None:
+        return np.asarray(fit.basis.T @ y)
+    assert gram.features is not None
+    return np.asarray(fit.basis.T @ ((gram.features[fit.train] - fit.mean).T @ y))
+
+
+def _without_row(fit: Fit, gram: Gram, target: tuple[Array, Double], shrunk: Double, gradient: Array) -> Double:
+    """Return what leaving out each training row does to a function of the predictions, (n_train, t).
+
+    Without row j predictions are less by ``(1 / n + a S b_j') e_j / (1 - h_j)``: S (rank, t) is ``shrunk``, b_j the
+    projection of the row, e_j its residual and h_j its leverage in the fit of all training rows.
+    """
+    (held,) = fit.tests
+    values, mean = target
+    y, n = values[fit.train] - mean, fit.train.size
+    rows, weight = fit.basis, fit.lam[:, None] * shrunk
+    if fit.mean is not None:
+        assert gram.features is not None
+        rows, weight = (gram.features[fit.train] - fit.mean) @ fit.basis, shrunk
+    residual = y - rows @ (weight * _projected(fit, gram, y))
+    leverage = 1 / n + rows**2 @ weight
+    change = rows @ (shrunk * (held.a.T @ gradient)) + gradient.sum(axis=0) / n
+    return np.asarray(-change * residual / np.maximum(1 - leverage, LEAST_REST))
+
+
 def make_blocks(source: Source, target: Target, options: Options) -> Iterator[Block]:
     """Yield blocks of units, those with the same missing rows together."""
     n, p, k = source.gram.n, source.gram.p, 2 if source.hat else source.plan.n_folds
     depth = 4 * k if options.refine else 1
-    per_unit = 8 * (2 * k * min(n, p) * depth + 6 * n + 3 * (k + 1) * options.alphas.size)
+    per_unit = target.values.dtype.itemsize * (2 * k * min(n, p) * depth + 6 * n + 3 * (k + 1) * options.alphas.size)
     size = max(64, BATCH_BYTES // per_unit)
     for pattern in target.patterns:
         problem, hat = _pattern_source(source, pattern, options)
@@ -142,27 +184,38 @@ def _pattern_source(source: Source, pattern: Pattern, options: Options) -> tuple
     return make_problem(source.gram, plan, options, n_targets=float(pattern.units.size)), None
 
 
-def fill(scored: Scored, source: Source, target: Target, options: Options) -> None:
-    """Choose penalties and score every unit; results are written in place."""
+def fill(
+    scored: Scored, source: Source, target: Target, options: Options, on_all: Callable[..., None] | None = None
+) -> None:
+    """Choose penalties and score every unit; results are written in place.
+
+    ``on_all(units, alphas, room)`` is called for each block of units, with their penalties for all rows.
+    """
     shared = None
     if not options.alpha_per_unit and options.alphas.size > 1:
         shared = _shared_choices(source, target, options)
+    room = Workspace()
     for block in make_blocks(source, target, options):
-        (_fill_rows if block.hat is not None else _fill_folds)(scored, source, block, options, shared)
+        if block.hat is not None:
+            _fill_rows(scored, source, block, options, shared)
+        else:
+            _fill_folds(scored, block, options, shared, room)
+        if on_all is not None:
+            on_all(block.units, scored.final[block.units], room)
 
 
 Shared = tuple[Index, Index] | None
 
 
-def _fill_folds(scored: Scored, source: Source, block: Block, options: Options, shared: Shared) -> None:
+def _fill_folds(scored: Scored, block: Block, options: Options, shared: Shared, room: Workspace) -> None:
     problem = block.problem
     assert problem is not None
     alphas, solved = options.alphas, None
     if shared is not None:
         inner, final = (np.repeat(alphas[c], block.units.size, axis=-1) for c in shared)
     else:
-        inner, final, solved = _choices(problem, block, options)
-    folds = score_folds(problem, block.values, inner, solved, r=options.scoring == "pearson")
+        inner, final, solved = _choices(problem, block, options, room)
+    folds = score_folds(problem, block.values, inner, solved, r=options.scoring == "pearson", room=room)
     tested = np.zeros((problem.n_folds, 1), dtype=bool)
     inside = {held.fold for f in problem.inner for held in f.tests}
     absolute = np.full((problem.n_folds, 1), np.nan)
@@ -180,31 +233,43 @@ def _fill_rows(scored: Scored, source: Source, block: Block, options: Options, s
     """Leave-one-out; rows that are not seen are folds that are not scored."""
     assert block.hat is not None
     rows = np.arange(source.gram.n) if block.seen is None else block.seen
-    y = block.values if block.seen is None else block.values[rows]
-    own, scale = Residuals.of(block.hat, y), source.gram.scale**2
-    n, t, used = source.gram.n, block.units.size, np.ones((1, 1), dtype=bool)
-    final, alphas = np.zeros(t, dtype=np.intp), options.alphas
-    inner = np.broadcast_to(final, (rows.size, t))
-    if shared is not None:
-        final, inner = np.repeat(shared[1], t), np.repeat(shared[0][rows], t, axis=-1)
-    elif alphas.size > 1:
-        final = choose_all(own, alphas / scale)
-        inner = choose_inside(own, alphas / scale) if options.nested else np.broadcast_to(final, (rows.size, t))
-    chosen = alphas[inner] if options.searches_inside else np.broadcast_to(alphas[inner[0]], inner.shape)
-    folds = score_rows(
-        own, y, chosen / scale if options.searches_inside else np.broadcast_to(chosen[0] / scale, chosen.shape)
-    )
-    test_row = np.array([test[0] for _, test in source.folds.splits])
-    if not (rows.size == n and np.array_equal(test_row, rows)):
-        place = np.full(n, -1)
-        place[rows] = np.arange(rows.size)
-        at = place[test_row]  # of each fold among the rows seen
-        folds = FoldScores(*(np.where(at[:, None] >= 0, part[at], np.nan) for part in vars(folds).values()))
-        chosen, used = np.where(at[:, None] >= 0, chosen[at], np.nan), (at >= 0)[:, None]
-    scored.write(block.units, folds, used, chosen=(chosen, alphas[final]))
+    alphas, scale = options.alphas, source.gram.scale**2
+    grid = np.arange(alphas.size) if shared is None else shared[1]
+    path, places = make_path(block.hat, alphas[grid] / scale), _places(source, rows)
+    used = np.ones((1, 1), dtype=bool) if places is None else (places >= 0)[:, None]
+    step = block.units.size if options.searches_inside else max(LEAST_UNITS, TILE_BYTES // (8 * rows.size))
+    for start in range(0, block.units.size, step):
+        units = block.units[start : start + step]
+        y = block.values[:, start : start + step]
+        own = Residuals.of(block.hat, y if block.seen is None else y[rows])
+        if options.searches_inside:
+            final = grid[choose_all(own, path)[0]]
+            inner = np.repeat(shared[0][rows], units.size, axis=-1) if shared else choose_inside(own, alphas / scale)
+            chosen = alphas[inner]
+            folds = score_rows(own, chosen / scale)
+        else:
+            best, residuals = choose_all(own, path)
+            final, folds = grid[best], score_units(own, residuals, path.weights, best)
+            chosen = np.broadcast_to(alphas[final], (rows.size, units.size))
+        if places is not None:
+            chosen, *parts = (np.where(used, part[places], np.nan) for part in (chosen, *vars(folds).values()))
+            folds = FoldScores(*parts)
+        scored.write(units, folds, used, chosen=(chosen, alphas[final]))
 
 
-def _choices(problem: Problem, block: Block, options: Options) -> tuple[Double, Double, list[Solution] | None]:
+def _places(source: Source, rows: Index) -> Index | None:
+    """Return the place of each fold's row among the rows seen, -1 for others; None where both are the same."""
+    n, test_row = source.gram.n, np.array([test[0] for _, test in source.folds.splits])
+    if rows.size == n and np.array_equal(test_row, rows):
+        return None
+    place = np.full(n, -1)
+    place[rows] = np.arange(rows.size)
+    return np.asarray(place[test_row])
+
+
+def _choices(
+    problem: Problem, block: Block, options: Options, room: Workspace
+) -> tuple[Double, Double, list[Solution] | None]:
     """Return penalties, (n_folds, n_units) for the scores and (n_units,) for a refit, and the outer solutions."""
     k, t, alphas = problem.n_folds, block.units.size, options.alphas
     if alphas.size == 1:
@@ -216,6 +281,7 @@ def _choices(problem: Problem, block: Block, options: Options) -> tuple[Double, 
         inner=options.searches_inside,
         select_by=options.select_by,
         squares=options.one_se,
+        room=room,
     )
     final = choose_alpha(errors.outer, errors.outer_squares, len(problem.outer))
     inner = np.repeat(final[None], k, axis=0)

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from repcompare.kernels import encoding as kernels
 from repcompare.measures._measure import Array, Index
 from repcompare.measures.encoding._factor import Double, Fit, Gram, Held
-from repcompare.measures.encoding._pieces import total
+from repcompare.measures.encoding._pieces import run, total
+from repcompare.measures.encoding._workspace import Workspace
 
 TIE = 1e-10
 FEW = 4096  # columns up to which the predictions of all penalties are one product
@@ -111,40 +113,102 @@ class FoldScores:
 
 @dataclass(frozen=True)
 class Solution:
-    """A fit with its training means (n_units,) and its z (rank, n_units)."""
+    """A fit of some units.
+
+    Attributes
+    ----------
+    fit : Fit
+        Training set.
+    mean : ndarray of shape (n_units,)
+        Training means.
+    stack : ndarray of shape (rank + most test rows, n_units)
+        z, and room for a test set below it.
+    """
 
     fit: Fit
     mean: Array
-    z: Array
+    stack: Array
+
+    @property
+    def z(self) -> Array:
+        """Projections of the target, (rank, n_units)."""
+        return self.stack[: self.fit.lam.size]
+
+    def place(self, held: Held, y: Array) -> tuple[Array, Array]:
+        """Write the training mean minus a test set below z; return it (n_test, n_units), and both together."""
+        rank = self.fit.lam.size
+        both = self.stack[: rank + held.rows.size]
+        np.subtract(self.mean, y[run(held.rows)], out=both[rank:])
+        return both[rank:], both
 
 
-def solutions(problem: Problem, y: Array, *, inner: bool) -> Iterator[Solution]:
-    """Yield the solution of every outer training set, then of the inner ones."""
+def solutions(problem: Problem, y: Array, *, inner: bool, room: Workspace | None = None) -> Iterator[Solution]:
+    """Yield the solution of every outer training set, then of the inner ones; each inner one replaces the one before."""
+    room = room or Workspace()
     fits = (*problem.outer, *(problem.inner if inner else ()))
-    features, used = problem.gram.features, problem.pieces[1] if problem.pieces else ()
-    sums: list[Array] = []
-    products: list[Array] = []
-    primal = features is not None and any(f.mean is not None for f in fits)
-    if problem.pieces:
-        for rows in problem.pieces[0]:
-            piece = y[rows]
-            sums.append(piece.sum(axis=0, dtype=np.float64))
-            if primal and features is not None:
-                products.append(features[rows].T @ piece)
+    used = problem.pieces[1] if problem.pieces else ()
+    sums, products = _piece_sums(problem, y, fits, room)
     for j, fit in enumerate(fits):
         mean = (total(sums, used[j]) / fit.train.size).astype(y.dtype) if sums else y[fit.train].mean(axis=0)
-        if fit.mean is None or features is None:
-            cross = y[fit.train] - mean
-        elif products:
-            cross = total(products, used[j])
-            cross -= np.outer(fit.train.size * fit.mean, mean)
-        else:
-            cross = features[fit.train].T @ (y[fit.train] - mean)
-        yield Solution(fit, mean, np.asarray(fit.basis.T @ cross))
+        cross = _cross(problem, y, (fit, mean), products, used[j] if used else None, room)
+        name = ("stack", j if j < len(problem.outer) else "inner")
+        rank, dtype = fit.lam.size, np.result_type(fit.basis, cross)
+        most = max((held.rows.size for held in fit.tests), default=0)
+        stack = room.take(name, (rank + most, y.shape[1]), dtype)
+        np.matmul(fit.basis.T, cross, out=stack[:rank])
+        yield Solution(fit, mean, stack)
 
 
-def sweep(
-    problem: Problem, y: Array, alphas: Double, *, inner: bool, select_by: str = "error", squares: bool = False
+def _piece_sums(
+    problem: Problem, y: Array, fits: tuple[Fit, ...], room: Workspace
+) -> tuple[list[Double], Array | None]:
+    """Return the sums of each piece of the target, and their products with the features (n_pieces, p, n_units)."""
+    features, sums = problem.gram.features, []
+    if problem.pieces is None:
+        return [], None
+    parts = problem.pieces[0]
+    products = None
+    if features is not None and any(f.mean is not None for f in fits):
+        shape = (len(parts), features.shape[1], y.shape[1])
+        products = room.take("products", shape, np.result_type(features, y))
+    for g, rows in enumerate(parts):
+        piece = y[run(rows)]
+        sums.append(np.empty(y.shape[1]))
+        kernels.column_sums(piece, sums[-1])
+        if products is not None and features is not None:
+            np.matmul(features[run(rows)].T, piece, out=products[g])
+    return sums, products
+
+
+def _cross(
+    problem: Problem,
+    y: Array,
+    trained: tuple[Fit, Array],
+    products: Array | None,
+    used: Index | None,
+    room: Workspace,
+) -> Array:
+    """Return products of the centred features (p, n_units), or in the dual form the centred target."""
+    (fit, mean), features = trained, problem.gram.features
+    if fit.mean is None or features is None:
+        return np.asarray(y[fit.train] - mean)
+    if products is None or used is None:
+        return np.asarray(features[fit.train].T @ (y[fit.train] - mean))
+    cross = room.take("cross", products.shape[1:], products.dtype)
+    left = (fit.train.size * fit.mean).astype(products.dtype)
+    kernels.union_products(products, used, left, mean.astype(products.dtype, copy=False), cross)
+    return cross
+
+
+def sweep(  # noqa: PLR0913
+    problem: Problem,
+    y: Array,
+    alphas: Double,
+    *,
+    inner: bool,
+    select_by: str = "error",
+    squares: bool = False,
+    room: Workspace | None = None,
 ) -> tuple[Errors, list[Solution]]:
     """Return what the choice of every penalty costs, and the outer solutions.
 
@@ -154,7 +218,7 @@ def sweep(
     k, a, t = problem.n_folds, alphas.size, y.shape[1]
     form = _unlike if select_by == "pearson" else _cheapest
     errors = Errors.empty(k, a, t, squares=squares)
-    outer = _sweep(problem, y, alphas, form, inner, errors)
+    outer = _sweep(problem, y, alphas, form, inner, errors, room)
     if select_by == "pearson" or not any(held.divided for f in (*problem.outer, *problem.inner) for held in f.tests):
         return errors, outer
     bad = without_digits(problem, errors, y)
@@ -174,60 +238,90 @@ def without_digits(problem: Problem, errors: Errors, y: Array) -> npt.NDArray[np
     return np.asarray(bad | (errors.inner.min(axis=1) < floor * errors.inner_total).any(axis=0))
 
 
-Form = Callable[[Held, Double, Double, Array, Array, Double], Double]
+Form = Callable[[Held, Double, Double, Array, Double, Workspace], Double]
 
 
-def _sweep(problem: Problem, y: Array, alphas: Double, form: Form, inner: bool, errors: Errors) -> list[Solution]:
+def _sweep(  # noqa: PLR0913
+    problem: Problem,
+    y: Array,
+    alphas: Double,
+    form: Form,
+    inner: bool,
+    errors: Errors,
+    room: Workspace | None = None,
+) -> list[Solution]:
     """Add up the errors of every test set in place; return the outer solutions."""
     outer: list[Solution] = []
-    for j, one in enumerate(solutions(problem, y, inner=inner)):
+    room = room or Workspace()
+    for j, one in enumerate(solutions(problem, y, inner=inner, room=room)):
         outside = j < len(problem.outer)
         outer += [one] if outside else []
         for held in one.fit.tests:
-            truth = y[held.rows] - one.mean
-            size = np.einsum("ij,ij->j", truth, truth, dtype=np.float64)
-            found = form(held, one.fit.lam, alphas * one.fit.unit, one.z, truth, size)
+            below, both = one.place(held, y)
+            size = np.empty(y.shape[1])
+            kernels.column_squares(below, size)
+            found = form(held, one.fit.lam, alphas * one.fit.unit, both, size, room)
             errors.add(None if outside else held.fold, found, size)
     return outer
 
 
-def _cheapest(held: Held, lam: Double, alphas: Double, z: Array, truth: Array, squares: Double) -> Double:
-    return (_explicit if held.divided is None else _divided)(held, lam, alphas, z, truth, squares)
+def _cheapest(held: Held, lam: Double, alphas: Double, both: Array, squares: Double, room: Workspace) -> Double:
+    return (_explicit if held.joined is None else _divided)(held, lam, alphas, both, squares, room)
 
 
-def _unlike(held: Held, lam: Double, alphas: Double, z: Array, truth: Array, squares: Double) -> Double:
+def _unlike(held: Held, lam: Double, alphas: Double, both: Array, squares: Double, room: Workspace) -> Double:
     """Return minus r (n_alphas, n_units) of the predictions of every penalty; 0 where it is not defined."""
+    return minus_r(held.a, lam, both[: lam.size], -both[lam.size :].astype(np.float64), alphas)
+
+
+def minus_r(rows: Array, lam: Double, z: Array, truth: Double, alphas: Double) -> Double:
+    """Return minus r (n_alphas, n_units) of data with the predictions ``rows @ (z / (lam + alpha))``; 0 where undefined.
+
+    Examples
+    --------
+    >>> rows = np.array([[1.0], [2.0], [3.0]])
+    >>> minus_r(rows, np.ones(1), np.array([[2.0]]), -rows, np.array([1.0]))
+    array([[1.]])
+    """
     found = np.empty((alphas.size, z.shape[1]))
     for i, alpha in enumerate(alphas):
         dz = z / (lam[:, None] + alpha).astype(z.dtype, copy=False)
-        r = pearson((held.a @ dz).astype(np.float64), truth.astype(np.float64), np.zeros(dz.shape[1]))
+        r = pearson((rows @ dz).astype(np.float64), truth, np.zeros(dz.shape[1]))
         found[i] = -np.nan_to_num(r)
     return found
 
 
-def _explicit(held: Held, lam: Double, alphas: Double, z: Array, truth: Array, squares: Double) -> Double:
+def _explicit(held: Held, lam: Double, alphas: Double, both: Array, squares: Double, room: Workspace) -> Double:
     """Return squared errors (n_alphas, n_units) from the predictions of every penalty."""
+    z, below = both[: lam.size], both[lam.size :]
     d = (1 / (lam[:, None] + alphas)).astype(z.dtype, copy=False)
     a, t = alphas.size, z.shape[1]
     if a * t <= FEW:
         predicted = held.a @ (d[:, :, None] * z[:, None, :]).reshape(lam.size, a * t)
-        rest = truth[:, None, :] - predicted.reshape(-1, a, t)
+        rest = below[:, None, :] + predicted.reshape(-1, a, t)
         return np.asarray(np.einsum("ijk,ijk->jk", rest, rest, dtype=np.float64))
     found = np.empty((a, t))
     for i in range(a):
-        rest = truth - held.a @ (d[:, i, None] * z)
-        found[i] = np.einsum("ij,ij->j", rest, rest, dtype=np.float64)
+        dz = np.multiply(d[:, i, None], z, out=room.take("dz", z.shape, z.dtype))
+        rest = np.matmul(held.a, dz, out=room.take("predicted", below.shape, below.dtype))
+        rest += below
+        kernels.column_squares(rest, found[i])
     return found
 
 
-def _divided(held: Held, lam: Double, alphas: Double, z: Array, truth: Array, squares: Double) -> Double:
+def _divided(held: Held, lam: Double, alphas: Double, both: Array, squares: Double, room: Workspace) -> Double:
     """Return squared errors (n_alphas, n_units) without predictions.
 
     SSE = yy - 2 sum_i d_i Z_i W_i + sum_ij d_i d_j G_ij Z_i Z_j with W = A' y_V and G = A' A.
     """
-    d = 1 / (alphas[:, None] + lam)
-    linear, square = divided_terms(held, z, truth)
-    found = d.astype(z.dtype) @ linear + (d * d).astype(z.dtype) @ square
+    assert held.divided is not None and held.joined is not None
+    z, d = both[: lam.size], 1 / (alphas[:, None] + lam)
+    linear = np.matmul(held.joined, both, out=room.take("linear", z.shape, z.dtype))
+    linear *= z
+    square = held.divided.times_near(z, out=room.take("square", z.shape, z.dtype))
+    square *= z
+    found = (2 * d).astype(z.dtype) @ linear
+    found += (d * d).astype(z.dtype) @ square
     return np.asarray(squares + found, dtype=np.float64)
 
 
@@ -266,7 +360,13 @@ def choose_alpha(errors: Double, squares: Double | None = None, count: int = 0) 
 
 
 def score_folds(
-    problem: Problem, y: Array, alphas: Double, outer: Iterable[Solution] | None = None, *, r: bool = True
+    problem: Problem,
+    y: Array,
+    alphas: Double,
+    outer: Iterable[Solution] | None = None,
+    *,
+    r: bool = True,
+    room: Workspace | None = None,
 ) -> FoldScores:
     """Predict the outer test rows with one penalty per fold and unit.
 
@@ -282,21 +382,24 @@ def score_folds(
         Where they are known.
     r : bool
         Whether r is wanted.
+    room : Workspace, optional
+        Where memory is taken from.
     """
-    scores = FoldScores.empty(problem.n_folds, y.shape[1])
-    for one in outer or solutions(problem, y, inner=False):
-        fit, mean, z = one.fit, one.mean, one.z
+    scores, room = FoldScores.empty(problem.n_folds, y.shape[1]), room or Workspace()
+    for one in outer or solutions(problem, y, inner=False, room=room):
+        fit, z = one.fit, one.z
         for held in fit.tests:
-            dz = z / (fit.lam[:, None] + alphas[held.fold] * fit.unit).astype(z.dtype, copy=False)
-            predicted, truth = held.a @ dz, y[held.rows] - mean
-            rest = truth - predicted
-            scores.error[held.fold] = np.einsum("ij,ij->j", rest, rest, dtype=np.float64)
-            scores.total[held.fold] = np.einsum("ij,ij->j", truth, truth, dtype=np.float64)
-            apart = len(truth) * truth.mean(axis=0, dtype=np.float64) ** 2
-            scores.spread[held.fold] = np.maximum(scores.total[held.fold] - apart, 0.0)
+            f, (below, _) = held.fold, one.place(held, y)
+            dz = room.take("dz", z.shape, z.dtype)
+            np.add(fit.lam.astype(z.dtype)[:, None], (alphas[f] * fit.unit).astype(z.dtype), out=dz)
+            np.divide(z, dz, out=dz)
+            predicted = np.matmul(held.a, dz, out=room.take("predicted", below.shape, below.dtype))
+            first = np.empty(y.shape[1])
+            kernels.fold_sums(below, predicted, scores.error[f], scores.total[f], first)
+            scores.spread[f] = np.maximum(scores.total[f] - first**2 / len(below), 0.0)
             if r:
-                both = predicted.astype(np.float64, copy=False), truth.astype(np.float64, copy=False)
-                scores.pearson[held.fold] = pearson(*both, _rounding(fit, held, dz))
+                both = predicted.astype(np.float64, copy=False), -below.astype(np.float64, copy=False)
+                scores.pearson[f] = pearson(*both, _rounding(fit, held, dz))
     return scores
 
 

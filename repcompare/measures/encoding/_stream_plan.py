@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from repcompare.errors import OptionError
+from repcompare.measures._measure import Array, HeldOut
 from repcompare.measures.encoding._options import Options
 
 USABLE = 0.85  # of the memory at most
@@ -15,6 +17,37 @@ COPIES = 4
 SOLVING = 1 / 16  # of the memory, for the units that are solved together
 SQUARES = 9  # p x p arrays of float64 that factorising one training set takes, beside those of the pieces
 MOST_ROWS, MOST_WIDTH = 8192, 4096
+
+
+Watch = Callable[[Iterable[HeldOut]], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """What is asked for beside scores.
+
+    Attributes
+    ----------
+    weights : bool or ndarray of shape (p, t)
+        Also fit on all rows; an array, such as a memory map, is filled in place of one in memory.
+    watch : callable, optional
+        Called once per batch of units, in their order, with the predictions of every fold, each unit on a scale of its
+        own.
+    extra : float
+        Bytes that ``watch`` keeps.
+    per_unit : float
+        Bytes that it takes for each unit of a batch while it works.
+    """
+
+    weights: bool | Array = False
+    watch: Watch | None = None
+    extra: float = 0.0
+    per_unit: float = 0.0
+
+    @property
+    def refit(self) -> bool:
+        """Whether all rows are fitted."""
+        return self.weights is not False
 
 
 @dataclass(frozen=True)
@@ -51,7 +84,7 @@ class StreamPlan:
     nbytes: int
 
 
-def plan_stream(shape: StreamShape, options: Options, memory: int, *, weights: bool = False) -> StreamPlan:
+def plan_stream(shape: StreamShape, options: Options, memory: int, *, wanted: Wanted | None = None) -> StreamPlan:
     """Return the plan with the fewest passes over the data that stays below ``memory`` bytes.
 
     Parameters
@@ -62,8 +95,8 @@ def plan_stream(shape: StreamShape, options: Options, memory: int, *, weights: b
         Of ridge.
     memory : int
         Bytes of the whole process; below 0.6 GB half of them are for arrays, whatever the interpreter takes.
-    weights : bool
-        The weights (p, t) of a refit are kept too.
+    wanted : Wanted, optional
+        What is kept too: weights (p, t) of a refit, held-out predictions of a batch.
 
     Raises
     ------
@@ -78,9 +111,12 @@ def plan_stream(shape: StreamShape, options: Options, memory: int, *, weights: b
     [3, 1]
     """
     p, t, item = shape.p, shape.t, shape.itemsize
+    wanted = wanted or Wanted()
     errors = options.alphas.size * (shape.folds + 1) * (2 if options.one_se else 1)
     per_unit = item * p * shape.pieces + 8 * (errors + 8 * shape.folds + 3 * shape.pieces + 8)
-    fixed = 8 * p * p * (shape.pieces + SQUARES) + (item * p * t if weights else 0)
+    if wanted.watch is not None:  # weights of every fold, predictions and data
+        per_unit += item * (p * shape.folds + 3 * shape.n) + int(wanted.per_unit)
+    fixed = 8 * p * p * (shape.pieces + SQUARES) + (item * p * t if wanted.weights is True else 0) + wanted.extra
     working = READING + SOLVING
     size = int((min(USABLE * memory, max(memory - LIBRARIES, memory / 2)) - working * memory - fixed) // per_unit)
     if size < 1:

@@ -36,6 +36,8 @@ class Target:
         Units that do not vary over the seen training (test) rows of a fold.
     folds : Folds
         Train and test rows.
+    scale : ndarray of shape (n_units,), optional
+        What the units were divided by.
     """
 
     values: Array
@@ -43,6 +45,7 @@ class Target:
     constant_train: Mask
     constant_test: Mask
     folds: Folds
+    scale: Array | None = None
 
 
 def make_target(y: Array, folds: Folds) -> Target:
@@ -68,7 +71,7 @@ def make_target(y: Array, folds: Folds) -> Target:
     else:
         constant_train, constant_test = _constant(values, folds, slack, gaps)
     patterns = _patterns(missing) if gaps and missing is not None else (Pattern(None, np.arange(y.shape[1])),)
-    return Target(values, patterns, constant_train, constant_test, folds)
+    return Target(values, patterns, constant_train, constant_test, folds, scale)
 
 
 def _constant(values: Array, folds: Folds, slack: Array, gaps: bool) -> tuple[Mask, Mask]:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from repcompare.errors import MeasureError, OptionError
-from repcompare.measures._measure import Array, Folds, Index, Measure, Outcome
+from repcompare.measures._measure import Array, Folds, HeldOut, Index, Measure, Outcome
 from repcompare.measures.encoding import _banded_search as engine
 from repcompare.measures.encoding._banded_bands import band_codes, shown
 from repcompare.measures.encoding._banded_options import Options, make_options, named_options
@@ -26,23 +26,27 @@ from repcompare.measures.encoding._banded_problem import (
     linear_kernel,
     narrow,
     plan_of,
+    tasks_of,
 )
 from repcompare.measures.encoding._banded_refine import refine
 from repcompare.measures.encoding._held_out import (
     Excluded,
     HeldTarget,
+    Kept,
     Scores,
     centred_source,
     check_folds,
     check_same_folds,
     make_held_target,
     outcome,
+    predictions,
 )
 from repcompare.measures.encoding._options import ALPHAS
 from repcompare.measures.encoding._scores import edge_notes
 
 Double = npt.NDArray[np.float64]
 
+DELAYS = (1, 2, 3, 4)
 SAME_FOLDS = (
     "selection: same_folds; weights and penalties were chosen on the rows that are scored; nested=True avoids it"
 )
@@ -60,11 +64,14 @@ class Source:
         Train and test rows.
     names : tuple of str
         Names of the bands.
+    notes : tuple of str
+        What is odd about the source.
     """
 
     problem: Problem
     folds: Folds
     names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def nbytes(self) -> int:
@@ -96,17 +103,21 @@ def banded_ridge(
     seed : int
         Of the random weightings.
     **options
-        ``scoring="pearson" | "r2"``, ``summary="mean" | "median"``, ``nested=True`` as in ridge; ``shared=False`` (True:
-        one weighting and one penalty for all units); ``refine=False`` (True: gradient steps off the grid; units that
-        chose the same start move together); ``delays=[1, 2, 3]`` or ``hrf=`` weights per lag, and ``runs=`` labels of
-        the rows (see :mod:`repcompare.measures.encoding.delays`).
+        ``scoring="pearson" | "r2"``, ``summary="mean" | "median"``, ``nested=True`` as in ridge; ``shared=False`` (True,
+        or ``alpha_per_unit=False``: one weighting and one penalty for all units); ``refine=False`` (True: gradient steps
+        off the grid; units that chose the same start move together); ``alpha_scale="absolute" | "trace"`` (penalties in
+        units of the mean eigenvalue of the training scatter of all features, with their delays), ``one_se=False`` (True:
+        the largest penalty of the best weighting within one standard error), ``select_by="error" | "pearson"``,
+        ``fisher_z=False`` as in ridge; ``delays=[1, 2, 3]`` or ``hrf=`` weights per lag, and ``runs=`` labels of the rows
+        (see :mod:`repcompare.measures.encoding.delays`).
 
     Returns
     -------
     Measure
         ``compare`` gives an Outcome with ``unit_scores`` (n_units,), ``fold_scores`` (n_folds,) and details ``alphas``
         (n_bands, n_units) for a refit on all rows, ``fold_alphas`` (n_folds, n_bands, n_units), those that gave the
-        scores (inf: the band is left out), ``gammas`` (n_bands, n_units) and ``bands``, their names.
+        scores (inf: the band is left out), both absolute, and with ``alpha_scale="trace"`` also ``alphas_relative``,
+        ``fold_alphas_relative``; ``gammas`` (n_bands, n_units) and ``bands``, their names.
 
     Raises
     ------
@@ -160,11 +171,13 @@ def delayed_ridge(
     alphas : array-like of shape (n_alphas,)
         Penalties, > 0.
     delays, hrf, runs : optional
-        See :func:`banded_ridge`; one of ``delays`` and ``hrf`` is needed.
+        See :func:`banded_ridge`; the default is ``delays=[1, 2, 3, 4]``, with a row of 2 s the custom for fMRI.  In
+        ``compare`` and ``encode`` delays never reach across runs that a recording has labels of, nor across rows that
+        were left out.
     alpha_per_unit : bool
         Otherwise one penalty for all units.
     **options
-        ``scoring``, ``summary`` and ``nested``, as in ridge.
+        ``scoring``, ``summary``, ``nested``, ``alpha_scale``, ``one_se``, ``select_by`` and ``fisher_z``, as in ridge.
 
     Returns
     -------
@@ -174,15 +187,14 @@ def delayed_ridge(
     Raises
     ------
     OptionError
-        For an unknown option or value, or without delays.
+        For an unknown option or value.
 
     Examples
     --------
     >>> delayed_ridge(delays=[1, 2]).label
     'delayed_ridge(scoring=pearson, summary=mean, lags=[6 values])'
     """
-    if delays is None and hrf is None:
-        raise OptionError("delayed_ridge needs delays= (rows) or hrf= (weights per lag); without them take ridge")
+    delays = DELAYS if delays is None and hrf is None else delays
     lags = {"delays": delays, "hrf": hrf, "runs": runs}
     found = make_options("delayed_ridge", alphas, options | lags | {"shared": not alpha_per_unit})
     alike = frozenset({"rotation", "permutation"})
@@ -206,6 +218,8 @@ def encoder(
         invariant_to=invariant,
         target_invariant_to=frozenset({"translation", "permutation", "scaling", "unit_scaling", "duplication"}),
         fitted=True,
+        held_out=partial(_held_out, options),
+        reach=0 if options.lags is None else options.lags.longest,
         ceiling="units",
         min_stimuli=6,
         reference=reference,
@@ -235,12 +249,13 @@ def _prepare(options: Options, bands: Any, x: Array, folds: Folds) -> Source:
             f"gammas have {options.gammas.shape[1]} columns; expected one for each of {len(names)} bands"
         )
     options.check(folds, len(names))
-    return Source(make_problem(options, x, codes, folds), folds, names)
+    notes = () if options.lags is None else options.lags.notes(x)
+    return Source(make_problem(options, x, codes, folds), folds, names, notes)
 
 
 def make_problem(options: Options, x: Array, codes: Index, folds: Folds) -> Problem:
     """Return the statistics of a source (n, p), or its kernels where there are more (delayed) features than rows."""
-    n_bands, lags = int(codes.max()) + 1, options.lags
+    n_bands, lags = int(codes.max()) + 1, options.lags_of(folds)
     plan = plan_of(folds, options.searches_inside(n_bands), options.model)
     values = centred_source(x, options.model)
     if lags is not None:
@@ -252,7 +267,7 @@ def make_problem(options: Options, x: Array, codes: Index, folds: Folds) -> Prob
     kernels = [linear_kernel(values[:, codes == b]) for b in range(n_bands)]
     if lags is not None:
         kernels = [lags.kernel(kernel) for kernel in kernels]
-    return Wide(tuple(kernels), None, plan)
+    return Wide(tuple(kernels), None, plan, values.shape[1] * copies)
 
 
 def _prepare_target(options: Options, y: Array, folds: Folds) -> HeldTarget:
@@ -260,22 +275,36 @@ def _prepare_target(options: Options, y: Array, folds: Folds) -> HeldTarget:
     return make_held_target(y, folds)
 
 
-def make_search(options: Options, n_bands: int) -> engine.Search:
-    """Return what is searched for this number of bands."""
+def make_search(options: Options, problem: Problem) -> engine.Search:
+    """Return what is searched for a source."""
     gammas = options.gammas
     if gammas is None:
-        gammas = engine.sample_gammas(n_bands, options.n_iter, options.seed)
-    return engine.Search(gammas, options.alphas, options.nested, options.shared)
+        gammas = engine.sample_gammas(problem.n_bands, options.n_iter, options.seed)
+    units = None
+    if options.alpha_scale == "trace":
+        units = np.array([_positive(problem.spread(j)) for j in range(len(tasks_of(problem.plan)))])
+    how = options.nested, options.shared, options.select_by, options.one_se
+    return engine.Search(gammas, options.alphas, *how, units)
 
 
-def compare_states(options: Options, source: Source, target: HeldTarget) -> Outcome:
+def _positive(spread: float) -> float:
+    """Features that do not vary over a training set are not penalised by nothing."""
+    return max(spread, float(np.finfo(np.float64).tiny))
+
+
+def _held_out(options: Options, source: Source, target: HeldTarget) -> tuple[HeldOut, ...]:
+    return predictions(lambda kept: compare_states(options, source, target, kept), target.folds, target.values.shape[1])
+
+
+def compare_states(options: Options, source: Source, target: HeldTarget, kept: Kept | None = None) -> Outcome:
     """Choose weights and penalties, score the outer folds, and say what was chosen."""
     check_same_folds(source.folds, target.folds, options.model)
-    problem, search = source.problem, make_search(options, source.problem.n_bands)
+    problem = source.problem
+    search = make_search(options, problem)
     n, t = target.values.shape
     factors = engine.Factors(problem, search.gammas)
-    scores = Scores.empty(len(source.folds), t)
-    details = _Chosen.empty(len(source.folds), problem.n_bands, t)
+    scores = Scores.empty(len(source.folds), t, kept)
+    details = _Chosen.empty(problem, search, t)
     slices = list(engine.blocks(problem, n, t))
     shared = None
     if search.shared and not search.trivial:
@@ -298,12 +327,13 @@ def compare_states(options: Options, source: Source, target: HeldTarget) -> Outc
             engine.fill(scores, units, fitted)
     scores.details.update(details.named(source.names))
     constant = target.constant_train | (target.constant_test & (options.scoring == "pearson"))
-    result = outcome(options.model, scores, Excluded(constant), pooled=options.scoring == "r2", summary=options.summary)
+    how: dict[str, Any] = {"summary": options.summary, "fisher_z": options.fisher_z}
+    result = outcome(options.model, scores, Excluded(constant), pooled=options.scoring == "r2", **how)
     good = np.isfinite(np.asarray(result.unit_scores))
     notes = edge_notes(np.concatenate(details.edges)[good], options.alphas)
     if not options.nested and not search.trivial:
         notes = [SAME_FOLDS, *notes]
-    return replace(result, notes=(*result.notes, *notes, f"solver: {_solver(problem)}"))
+    return replace(result, notes=(*result.notes, *source.notes, *notes, f"solver: {_solver(problem)}"))
 
 
 def _solver(problem: Problem) -> str:
@@ -312,16 +342,24 @@ def _solver(problem: Problem) -> str:
 
 @dataclass(frozen=True)
 class _Chosen:
-    """Chosen penalties, filled block by block."""
+    """Chosen penalties on the scale of the grid, filled block by block, and what they are multiples of."""
 
     final: Double
     folds: Double
     gammas: Double
     edges: list[Double]
+    units: tuple[float, Double] | None
 
     @classmethod
-    def empty(cls, k: int, m: int, t: int) -> _Chosen:
-        return cls(np.full((m, t), np.nan), np.full((k, m, t), np.nan), np.full((m, t), np.nan), [])
+    def empty(cls, problem: Problem, search: engine.Search, t: int) -> _Chosen:
+        k, m = problem.plan.n_folds, problem.n_bands
+        units = None
+        if search.units is not None:
+            of_folds = np.full(k, np.nan)
+            for j, task in enumerate(problem.plan.outer):
+                of_folds[task.tests[0][0]] = search.unit(j)
+            units = problem.spread(None), of_folds
+        return cls(np.full((m, t), np.nan), np.full((k, m, t), np.nan), np.full((m, t), np.nan), [], units)
 
     def fill(self, units: slice, search: engine.Search, choice: engine.Choice) -> None:
         with np.errstate(divide="ignore"):
@@ -332,6 +370,12 @@ class _Chosen:
             self.folds[f, :, units] = (inverse[g] * search.alphas[a, None]).T
 
     def named(self, names: tuple[str, ...]) -> dict[str, Any]:
-        if len(names) == 1:
-            return {"alphas": self.final[0], "fold_alphas": self.folds[:, 0]}
-        return {"alphas": self.final, "fold_alphas": self.folds, "gammas": self.gammas, "bands": names}
+        alone = len(names) == 1
+        final, folds = (self.final[0], self.folds[:, 0]) if alone else (self.final, self.folds)
+        found: dict[str, Any] = {"alphas": final, "fold_alphas": folds}
+        if self.units is not None:
+            one, each = self.units
+            each = each.reshape(-1, *[1] * (folds.ndim - 1))
+            found = {"alphas": final * one, "fold_alphas": folds * each}
+            found |= {"alphas_relative": final, "fold_alphas_relative": folds}
+        return found if alone else found | {"gammas": self.gammas, "bands": names}

@@ -7,7 +7,7 @@ rows before its start are 0, so features should have a mean near 0 over the reco
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from repcompare.measures.encoding.moments import Moments
 
 Double = npt.NDArray[np.float64]
 Runs = npt.NDArray[Any] | Sequence[Any] | None
+FAR_FROM_ZERO = 3  # SDs: counts and rectified activations lie nearer
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,24 @@ class Lags:
         """Largest delay with a weight."""
         return int(np.flatnonzero(self.basis.any(axis=0)).max())
 
+    def within(self, segments: Index | None) -> Lags:
+        """Return lags that do not reach across the stretches (n,) of a recording either.
+
+        Raises
+        ------
+        MeasureError
+            When there are other numbers of rows.
+        """
+        if segments is None or self.runs is None:
+            return self if segments is None else replace(self, runs=_run_codes(segments))
+        if segments.size != self.runs.size:
+            raise MeasureError(
+                f"runs have {self.runs.size} labels; expected one for each of {segments.size} rows; where rows are chosen "
+                "from a recording, give it a label 'run' in place of runs="
+            )
+        new = np.flatnonzero((np.diff(segments) != 0) | (np.diff(self.runs) != 0)) + 1
+        return replace(self, runs=np.repeat(np.arange(new.size + 1), np.diff(np.r_[0, new, segments.size])))
+
     def features(self, x: Array) -> Double:
         """Return (n, n_basis * p) of x (n, p), basis by basis."""
         return convolved_features(x, self.basis, self.runs)
@@ -48,6 +67,18 @@ class Lags:
     def kernel(self, kernel: Double) -> Double:
         """Return the kernel (n, n) of the convolved features from that of the features."""
         return convolved_kernel(kernel, self.basis, self.runs)
+
+    def notes(self, x: Array) -> tuple[str, ...]:
+        """Say where features (n, p) lie so far from 0, which precedes every run, that its start is a step."""
+        values = x.astype(np.float64)
+        far = np.abs(values.mean(axis=0)) > FAR_FROM_ZERO * values.std(axis=0)
+        count = int((far & values.any(axis=0)).sum())
+        if not count:
+            return ()
+        return (
+            f"far_from_zero: {count} of {far.size} features lie more than {FAR_FROM_ZERO} SD from 0, and rows before a run "
+            "count as 0: every run starts with a step; subtract their means first",
+        )
 
 
 def make_lags(delays: Any = None, hrf: Any = None, runs: Runs = None) -> Lags | None:
@@ -88,7 +119,9 @@ def _weights(hrf: Any) -> Double:
     try:
         basis = np.atleast_2d(np.asarray(hrf, dtype=np.float64))
     except (TypeError, ValueError) as error:
-        raise OptionError(f"hrf={hrf!r}; expected weights per lag, (n_lags,) or (n_basis, n_lags)") from error
+        raise OptionError(
+            f"hrf={hrf!r}; expected weights per lag, (n_lags,) or (n_basis, n_lags), such as hrf=canonical_hrf(tr=2.0)"
+        ) from error
     if basis.ndim != 2 or not np.isfinite(basis).all() or not basis.any(axis=1).all():
         raise OptionError(
             f"hrf has shape {np.shape(hrf)}; expected finite weights (n_lags,) or (n_basis, n_lags), no row of zeros; "
@@ -345,7 +378,7 @@ def check_gap(folds: Folds, lags: Lags) -> None:
             raise MeasureError(
                 f"fold {f}: a training row is {nearest} rows from a test row of its run, and the longest delay is "
                 f"{lags.longest}; expected a gap of at least {lags.longest} rows; give gap={lags.longest} with blocks, "
-                f"or hold out whole runs (groups=) and name them in runs="
+                f"or hold out whole runs (groups=) and name them in runs= or a label 'run'"
             )
 
 

@@ -87,7 +87,8 @@ def kernel_ridge(
         Of the kernel: ``bandwidth="median" | float``, sigma as the median distance between training rows, or that times
         a factor (``bandwidth_scale="absolute"``: the number itself); ``degree=3``, ``coef0=1.0``, ``gamma="scale" |
         float`` (1 over the mean squared norm of the training rows).  Of all encoders: ``scoring``, ``summary``,
-        ``nested``, ``shared``, ``delays``, ``hrf``, ``runs``, as in
+        ``nested``, ``shared`` (or ``alpha_per_unit``), ``one_se``, ``select_by``, ``fisher_z``, ``delays``, ``hrf``,
+        ``runs``, and of the linear kernel ``alpha_scale``, as in
         :func:`repcompare.measures.encoding.banded.banded_ridge`.
 
     Returns
@@ -121,6 +122,10 @@ def kernel_ridge(
     own = {k: options.pop(k) for k in ("bandwidth", "bandwidth_scale", "degree", "coef0", "gamma") if k in options}
     how = Kernel(kernel, **own)
     found = make_options("kernel_ridge", alphas, options)
+    if found.alpha_scale == "trace" and kernel != "linear":
+        raise OptionError(
+            f"alpha_scale='trace' is per feature, and kernel={kernel!r} does not say how many it has; give absolute alphas"
+        )
     moved = frozenset({"translation"}) if found.lags is not None and kernel == "linear" else frozenset()
     named = {**how.named, **named_options(found)}
     return encoder(found, partial(_prepare, found, how), named, how.invariant - moved, "saunders1998")
@@ -128,13 +133,15 @@ def kernel_ridge(
 
 def _prepare(options: Options, how: Kernel, x: Array, folds: Folds) -> Source:
     options.check(folds, 1)
-    plan = plan_of(folds, options.searches_inside(1), options.model)
-    base = _base(how, x, options.lags)
+    plan, lags = plan_of(folds, options.searches_inside(1), options.model), options.lags_of(folds)
+    base = _base(how, x, lags)
     if how.name in ("linear", "precomputed"):
-        kernel = base if options.lags is None else options.lags.kernel(base)
-        return Source(Wide((kernel,), None, plan), folds, ("all",))
+        kernel = base if lags is None else lags.kernel(base)
+        n_features = x.shape[1] * (1 if lags is None else len(lags.basis))
+        notes = () if lags is None or how.name != "linear" else lags.notes(x)
+        return Source(Wide((kernel,), None, plan, n_features), folds, ("all",), notes)
     make = _rbf if how.name == "rbf" else _polynomial
-    return Source(Wide((base,), partial(_transform, make, how, options.lags), plan), folds, ("all",))
+    return Source(Wide((base,), partial(_transform, make, how, lags), plan), folds, ("all",))
 
 
 def _base(how: Kernel, x: Array, lags: Lags | None) -> Double:

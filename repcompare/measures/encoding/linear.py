@@ -11,11 +11,12 @@ import numpy as np
 import scipy.linalg
 
 from repcompare.measures._linalg import thin_factor
-from repcompare.measures._measure import Array, Folds, Index, Measure, Outcome
+from repcompare.measures._measure import Array, Folds, HeldOut, Index, Measure, Outcome
 from repcompare.measures.encoding._held_out import (
     Double,
     Excluded,
     HeldTarget,
+    Kept,
     Scores,
     centred_source,
     check_folds,
@@ -24,6 +25,7 @@ from repcompare.measures.encoding._held_out import (
     make_held_target,
     outcome,
     pearson,
+    predictions,
     reach,
 )
 from repcompare.measures.encoding._layout import Layout, plan_layout
@@ -198,6 +200,7 @@ def _measure(
         invariant_to=kept,
         target_invariant_to=frozenset({"translation", "permutation", "scaling", "unit_scaling", "duplication"}),
         fitted=True,
+        held_out=partial(_held_out, partial(compare, options)),
         ceiling="units",
         min_stimuli=6,
         state_bytes=_linear_bytes if options.model == "linear" else _best_bytes,
@@ -211,6 +214,10 @@ def _linear_bytes(n: int, p: int, itemsize: int, folds: int) -> int:
 
 def _best_bytes(n: int, p: int, itemsize: int, folds: int) -> int:
     return 8 * p * (n + folds)
+
+
+def _held_out(compare: Callable[..., Outcome], source: Any, target: HeldTarget) -> tuple[HeldOut, ...]:
+    return predictions(lambda kept: compare(source, target, kept), target.folds, target.values.shape[1])
 
 
 def _prepare_target(options: Options, y: Array, folds: Folds) -> HeldTarget:
@@ -293,10 +300,10 @@ def _predicted(factor: Factor, rows: Double, cross: Double | None) -> tuple[Doub
     return factor.right @ weights, reach(factor.right, weights)
 
 
-def _compare_linear(options: Options, source: LinearSource, target: HeldTarget) -> Outcome:
+def _compare_linear(options: Options, source: LinearSource, target: HeldTarget, kept: Kept | None = None) -> Outcome:
     check_same_folds(source.folds, target.folds, options.model)
     (n, t), p = target.values.shape, source.p
-    scores = Scores.empty(len(source.folds), t)
+    scores = Scores.empty(len(source.folds), t, kept)
     for units in unit_batches(t, n + (0 if source.x is None else p), 1 + source.layout.member.shape[1], BATCH_BYTES):
         y = target.values[:, units]
         sums = None if source.x is None else piece_moments(source.x, y, source.layout, xx=False)
@@ -362,10 +369,10 @@ def _prepare_best(options: Options, x: Array, folds: Folds) -> BestSource:
     return BestSource(values, size, plan_layout(make_plan(folds, nested=False), folds.n), folds)
 
 
-def _compare_best(options: Options, source: BestSource, target: HeldTarget) -> Outcome:
+def _compare_best(options: Options, source: BestSource, target: HeldTarget, kept: Kept | None = None) -> Outcome:
     check_same_folds(source.folds, target.folds, options.model)
     k, t = len(source.folds), target.values.shape[1]
-    scores = Scores.empty(k, t)
+    scores = Scores.empty(k, t, kept)
     sources, trained = np.full((k, t), -1, dtype=np.intp), np.full((k, t), np.nan)
     for units in unit_batches(t, source.x.shape[1], 2 + source.layout.member.shape[1], BATCH_BYTES):
         y = target.values[:, units]

@@ -21,13 +21,16 @@ from repcompare.measures.encoding import _banded_search as engine
 from repcompare.measures.encoding._banded_bands import band_codes
 from repcompare.measures.encoding._banded_options import Options, make_options
 from repcompare.measures.encoding._held_out import HeldTarget, make_held_target
+from repcompare.measures.encoding._jackknife import Jackknife
 from repcompare.measures.encoding._options import ALPHAS
+from repcompare.measures.encoding._plan import Mask
 from repcompare.measures.encoding.banded import Source, banded_ridge, make_problem
 from repcompare.measures.rsa.partitioning import all_subsets
 
 Double = npt.NDArray[np.float64]
 
 MOST_BANDS = 8
+LEFT_OUT_BYTES = 1 << 26  # gains of every subset with each fold or row left out
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +47,12 @@ class EncodingPartition:
         Held-out R2 of the model of these bands, pooled over folds, around the training mean.
     parts : ndarray of shape (n_subsets, n_units)
         What exactly these bands have in common (a single band: its unique part).  They sum to ``r2[-1]``.
-    parts_se : ndarray of shape (n_subsets, n_units)
-        Standard errors, by the jackknife over folds.
+    parts_se, r2_se : ndarray of shape (n_subsets, n_units)
+        Standard errors, by the jackknife.
+    mean_parts, mean_se : ndarray of shape (n_subsets,)
+        Means of the parts over units, and their standard errors: units share what is left out.
+    n_left_out : int
+        How many folds, or stimuli, were left out one at a time.
     unique : ndarray of shape (n_bands, n_units)
         ``r2[-1]`` minus the score without the band.
     product : ndarray of shape (n_bands, n_units)
@@ -61,6 +68,10 @@ class EncodingPartition:
     r2: Double
     parts: Double
     parts_se: Double
+    r2_se: Double
+    mean_parts: Double
+    mean_se: Double
+    n_left_out: int
     unique: Double
     product: Double
     n_negative: int
@@ -108,6 +119,7 @@ def partition_encoding(
     bands: Any,
     *,
     model: Literal["banded_ridge", "ridge"] = "banded_ridge",
+    jackknife: Literal["folds", "stimuli"] = "folds",
     **options: Any,
 ) -> EncodingPartition:
     """Partition the held-out variance of every unit among bands of a source.
@@ -124,6 +136,8 @@ def partition_encoding(
         One to eight bands.
     model : {"banded_ridge", "ridge"}
         Each set of bands has its own weights and penalty per unit, or one penalty.
+    jackknife : {"folds", "stimuli"}
+        What is left out for standard errors: the gains of a fold, or of a test row (predictions stay as they are).
     **options
         ``alphas``, ``n_iter=20`` weightings per set of bands, ``seed=0``, ``nested=True``, ``delays``, ``hrf``, ``runs``,
         as in :func:`repcompare.measures.encoding.banded.banded_ridge`.
@@ -153,9 +167,12 @@ def partition_encoding(
     ([0.7, -0.0], True)
     """
     choose(model, ("banded_ridge", "ridge"), "model")
-    for name in ("scoring", "summary", "shared", "refine"):
+    choose(jackknife, ("folds", "stimuli"), "jackknife")
+    for name in ("scoring", "summary", "shared", "refine", "alpha_scale", "one_se", "select_by", "fisher_z"):
         if name in options:
-            raise OptionError(f"a partition is of R2, and every set of bands is tuned per unit; leave {name}= out")
+            raise OptionError(
+                f"a partition is of R2, and every set of bands is tuned per unit, by its errors; leave {name}= out"
+            )
     alphas, n_iter, seed = (options.pop(k, v) for k, v in (("alphas", ALPHAS), ("n_iter", 20), ("seed", 0)))
     found = make_options(model, alphas, {**options, "scoring": "r2"}, n_iter=int(n_iter), seed=int(seed))
     source, target = np.asarray(x), np.asarray(y)
@@ -170,32 +187,45 @@ def partition_encoding(
         )
     found.check(folds, max(2, len(names)))
     prepared = Source(make_problem(found, source, codes, folds), folds, names)
-    return _partition(found, prepared, make_held_target(target, folds))
+    return _partition(found, prepared, make_held_target(target, folds), jackknife)
 
 
-def _partition(options: Options, source: Source, target: HeldTarget) -> EncodingPartition:
+def _partition(options: Options, source: Source, target: HeldTarget, jackknife: str) -> EncodingPartition:
     m, t = len(source.names), target.values.shape[1]
-    subsets, k = all_subsets(m), len(source.folds)
-    gain, total = np.full((len(subsets), k, t), np.nan), np.full((k, t), np.nan)
-    product = np.zeros((m, t))
-    constant = target.constant_train.any(axis=0)
+    subsets = all_subsets(m)
+    product, squares = np.zeros((m, t)), np.zeros(t)
+    constant: Mask = np.any(target.constant_train, axis=0)
     if constant.all():
         raise MeasureError(f"all {t} target units are constant in a training set; expected one that varies")
-    for units in engine.blocks(source.problem, *target.values.shape):
+    n_groups = len(source.folds) if jackknife == "folds" else source.folds.n
+    sums = Jackknife.empty(subsets, n_groups, t, commonalities)
+    step = max(1, LEFT_OUT_BYTES // (8 * len(subsets) * n_groups))
+    wide = (s for s in engine.blocks(source.problem, *target.values.shape))
+    for units in (slice(i, min(i + step, s.stop)) for s in wide for i in range(s.start, s.stop, step)):
+        gain, total = np.zeros((len(subsets), n_groups, units.stop - units.start)), None
         products = source.problem.products(target.values[:, units])
         for row, subset in enumerate(subsets):
             search = _search(options, subset, m)
             factors = engine.Factors(source.problem, search.gammas)
             choice = engine.choose_per_unit(factors, products, source.problem, search)
-            last = row == len(subsets) - 1
+            last, total = row == len(subsets) - 1, np.zeros(gain.shape[1:])
             for one in engine.predictions(factors, products, source.problem, search, choice, by_band=last):
                 rest = one.truth - one.predicted
-                total[one.fold, units] = np.einsum("ij,ij->j", one.truth, one.truth)
-                gain[row, one.fold, units] = total[one.fold, units] - np.einsum("ij,ij->j", rest, rest)
+                at = one.fold if jackknife == "folds" else np.sort(source.folds.splits[one.fold][1])
+                _add(total, at, one.truth**2)
+                _add(gain[row], at, one.truth**2 - rest**2)
                 if one.bands is not None:
                     product[:, units] += np.einsum("bij,ij->bj", one.bands, one.truth + rest)
-    total[:, constant] = np.nan
-    return _summary(source.names, subsets, (gain, total), product)
+        assert total is not None
+        squares[units] = total.sum(axis=0)
+        sums.add(units, gain, total, ~constant[units])
+    product[:, constant], squares[constant] = np.nan, np.nan
+    return _summary(source.names, sums, product / squares)
+
+
+def _add(sums: Double, at: Any, squares: Double) -> None:
+    """Add squares (n_test, b) of a fold to its own row, or to those of its test rows."""
+    sums[at] += squares if np.ndim(at) else squares.sum(axis=0)
 
 
 def _search(options: Options, subset: tuple[int, ...], m: int) -> engine.Search:
@@ -208,25 +238,20 @@ def _search(options: Options, subset: tuple[int, ...], m: int) -> engine.Search:
     return engine.Search(gammas, options.alphas, options.nested, shared=False)
 
 
-def _summary(
-    names: tuple[str, ...], subsets: tuple[tuple[int, ...], ...], sums: tuple[Double, Double], product: Double
-) -> EncodingPartition:
-    """Return the partition from gains (n_subsets, n_folds, t) and totals (n_folds, t)."""
-    gain, total = sums
-    r2 = gain.sum(axis=1) / total.sum(axis=0)
-    parts = commonalities(r2, subsets)
-    k = len(total)
-    without = (gain.sum(axis=1, keepdims=True) - gain) / (total.sum(axis=0) - total)  # R2 without each fold
-    moved = commonalities(without, subsets)
-    se = np.sqrt((k - 1) / k * np.square(moved - moved.mean(axis=1, keepdims=True)).sum(axis=1))
+def _summary(names: tuple[str, ...], sums: Jackknife, product: Double) -> EncodingPartition:
+    parts, (mean, mean_se) = sums.parts, sums.of_mean()
     return EncodingPartition(
         bands=names,
-        subsets=subsets,
-        r2=r2,
+        subsets=sums.subsets,
+        r2=sums.r2,
         parts=parts,
-        parts_se=se,
+        parts_se=sums.parts_se,
+        r2_se=sums.r2_se,
+        mean_parts=mean,
+        mean_se=mean_se,
+        n_left_out=sums.n_left_out,
         unique=parts[: len(names)].copy(),
-        product=product / total.sum(axis=0),
+        product=product,
         n_negative=int((parts < 0).sum()),
-        n_constant=int(np.isnan(r2[-1]).sum()),
+        n_constant=int(np.isnan(sums.r2[-1]).sum()),
     )

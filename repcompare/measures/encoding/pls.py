@@ -10,11 +10,12 @@ from typing import Any, Literal
 import numpy as np
 
 from repcompare.errors import OptionError, choose
-from repcompare.measures._measure import Array, Folds, Index, Measure, Outcome
+from repcompare.measures._measure import Array, Folds, HeldOut, Index, Measure, Outcome
 from repcompare.measures.encoding._held_out import (
     Double,
     Excluded,
     HeldTarget,
+    Kept,
     Scores,
     centred_source,
     check_folds,
@@ -22,6 +23,7 @@ from repcompare.measures.encoding._held_out import (
     check_scores,
     make_held_target,
     outcome,
+    predictions,
     reach,
 )
 from repcompare.measures.encoding._layout import Layout, plan_layout
@@ -130,7 +132,7 @@ def pls(  # noqa: PLR0913  (a public door: every option is keyword-only)
     Measure
         ``compare`` gives an Outcome with ``unit_scores`` (n_units,), ``fold_scores`` (n_folds,) and details
         ``fold_components`` (n_folds, n_units), ``components`` (n_units,) for a refit on all rows,
-        ``components_used`` (n_folds,), those before nothing was left to explain, and ``iterations``
+        ``n_components_used`` (n_folds,), those before nothing was left to explain, and ``iterations``
         (n_folds, n_components), 0 where there were none.
 
     Raises
@@ -179,6 +181,7 @@ def pls(  # noqa: PLR0913  (a public door: every option is keyword-only)
         target_invariant_to=frozenset({"translation", "scaling", "duplication"})
         | (frozenset({"permutation"}) if solver == "exact" else frozenset()),
         fitted=True,
+        held_out=partial(_held_out, options),
         ceiling="units",
         min_stimuli=6,
         reference="dayal1997",
@@ -186,7 +189,7 @@ def pls(  # noqa: PLR0913  (a public door: every option is keyword-only)
 
 
 def _check(folds: Folds, options: Options) -> None:
-    check_folds(folds, "pls", 3 if options.scoring == "pearson" else 1, inner=options.searches_inside)
+    check_folds(folds, "pls", 3 if options.scoring == "pearson" else 1)
 
 
 def _prepare(options: Options, x: Array, folds: Folds) -> Source:
@@ -218,7 +221,11 @@ class _Fitted:
     mean: Double
 
 
-def _compare(options: Options, source: Source, target: HeldTarget) -> Outcome:
+def _held_out(options: Options, source: Source, target: HeldTarget) -> tuple[HeldOut, ...]:
+    return predictions(lambda kept: _compare(options, source, target, kept), target.folds, target.values.shape[1])
+
+
+def _compare(options: Options, source: Source, target: HeldTarget, keep: Kept | None = None) -> Outcome:
     check_same_folds(source.folds, target.folds, "pls")
     k, t, m = len(source.folds), target.values.shape[1], options.n_components
     inner, outer = np.zeros((k, m, t)), np.zeros((m, t))
@@ -234,7 +241,7 @@ def _compare(options: Options, source: Source, target: HeldTarget) -> Outcome:
                 inner[fold] += error
                 totals[fold] += square
     chosen, final = _chosen(options, (inner, outer, totals))
-    scores = Scores.empty(k, t)
+    scores = Scores.empty(k, t, keep)
     for one in kept:
         ((fold, rows),) = one.task.tests
         loadings = one.fit.loadings * (np.arange(len(one.fit.loadings))[:, None] < chosen[fold])
@@ -364,7 +371,7 @@ def _details(kept: list[_Fitted], chosen: Index, final: Index, options: Options)
         fold = one.task.tests[0][0]
         used[fold] = len(one.fit.loadings)
         iterations[fold, : used[fold]] = one.fit.n_iter
-    return {"fold_components": chosen, "components": final, "components_used": used, "iterations": iterations}
+    return {"fold_components": chosen, "components": final, "n_components_used": used, "iterations": iterations}
 
 
 def _notes(source: Source, kept: list[_Fitted], options: Options) -> Iterator[str]:

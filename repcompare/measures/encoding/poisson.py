@@ -10,13 +10,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from repcompare.errors import MeasureError, OptionError
+from repcompare.errors import MeasureError
 from repcompare.measures._linalg import square_root_factor
-from repcompare.measures._measure import Array, Folds, Index, Measure, Outcome
+from repcompare.measures._measure import Array, Folds, HeldOut, Measure, Outcome
 from repcompare.measures.encoding import _poisson_fit as solver
 from repcompare.measures.encoding._held_out import (
     Double,
     Excluded,
+    Kept,
     Scores,
     centred_source,
     check_folds,
@@ -24,16 +25,18 @@ from repcompare.measures.encoding._held_out import (
     check_scores,
     outcome,
     pearson,
+    predictions,
 )
 from repcompare.measures.encoding._layout import plan_layout
+from repcompare.measures.encoding._options import checked_alphas
 from repcompare.measures.encoding._plan import Mask, Plan, Task, make_plan
-from repcompare.measures.encoding._scores import edge_notes
+from repcompare.measures.encoding._scores import SAME_FOLDS, edge_notes
+from repcompare.measures.encoding._select import choose_alpha
 from repcompare.measures.encoding.moments import piece_moments
 
 ALPHAS = tuple(float(a) for a in np.logspace(-2, 5, 8))
 SCORINGS = ("deviance", "pearson", "bits_per_spike")
 CUT = 1e-12  # of the largest eigenvalue: directions below carry no signal
-TIE = 1e-10
 BATCH_BYTES = 1 << 28
 
 
@@ -50,6 +53,11 @@ class Options:
     def searches_inside(self) -> bool:
         """Whether an inner loop is needed."""
         return self.nested and self.alphas.size > 1
+
+    @property
+    def fewest_test(self) -> int:
+        """Fewest test rows of a fold that can be scored."""
+        return 3 if self.scoring == "pearson" else 1
 
 
 @dataclass(frozen=True)
@@ -153,7 +161,7 @@ def poisson(
     array([0.58, 0.57, 0.78])
     """
     check_scores(scoring, summary, SCORINGS)
-    options = Options(_checked(alphas), scoring, summary, nested)
+    options = Options(checked_alphas(alphas), scoring, summary, nested)
     named: dict[str, Any] = {"scoring": scoring, "summary": summary}
     named |= {} if tuple(options.alphas) == ALPHAS else {"alphas": options.alphas}
     named |= {} if nested else {"nested": False}
@@ -171,30 +179,17 @@ def poisson(
         invariant_to=frozenset({"rotation", "translation", "permutation"}),
         target_invariant_to=frozenset({"permutation", "duplication"}),
         fitted=True,
+        held_out=partial(_held_out, options),
         ceiling="units",
         min_stimuli=6,
+        target_holds="counts",
         unit="bit" if scoring == "bits_per_spike" else "1",
         reference="mccullagh1989",
     )
 
 
-def _checked(alphas: npt.ArrayLike) -> Double:
-    try:
-        found = np.unique(np.asarray(alphas, dtype=np.float64))
-    except (TypeError, ValueError) as error:
-        raise OptionError(f"alphas={alphas!r}; expected numbers > 0") from error
-    if found.size == 0 or not np.isfinite(found).all() or found[0] <= 0:
-        raise OptionError(f"alphas={alphas!r}; expected at least one, all finite and > 0")
-    found.flags.writeable = False
-    return found
-
-
-def _check(folds: Folds, options: Options) -> None:
-    check_folds(folds, "poisson", 3 if options.scoring == "pearson" else 1, inner=options.searches_inside)
-
-
 def _prepare(options: Options, x: Array, folds: Folds) -> Source:
-    _check(folds, options)
+    check_folds(folds, "poisson", options.fewest_test)
     values = centred_source(x, "poisson")
     if values.shape[1] > values.shape[0]:
         values = square_root_factor(values)
@@ -214,7 +209,7 @@ def _prepare(options: Options, x: Array, folds: Folds) -> Source:
 
 
 def _prepare_target(options: Options, y: Array, folds: Folds) -> Counts:
-    _check(folds, options)
+    check_folds(folds, "poisson", options.fewest_test)
     values = y.astype(np.float64)
     wrong = (values < 0) | (values != np.rint(values))
     if wrong.any():
@@ -240,10 +235,14 @@ class _Sums:
     unfinished: int = 0
 
 
-def _compare(options: Options, source: Source, target: Counts) -> Outcome:
+def _held_out(options: Options, source: Source, target: Counts) -> tuple[HeldOut, ...]:
+    return predictions(lambda kept: _compare(options, source, target, kept), target.folds, target.values.shape[1])
+
+
+def _compare(options: Options, source: Source, target: Counts, kept: Kept | None = None) -> Outcome:
     check_same_folds(source.folds, target.folds, "poisson")
     k, a, t = len(source.folds), options.alphas.size, target.values.shape[1]
-    scores = Scores.empty(k, t)
+    scores = Scores.empty(k, t, kept)
     found = {name: np.full((k, t), np.nan) for name in ("alphas", "null", "deviance", "spikes")}
     final = np.full(t, np.nan)
     wrong = [0, 0]
@@ -254,8 +253,8 @@ def _compare(options: Options, source: Source, target: Counts) -> Outcome:
         held: dict[int, Double] = {}
         for place in order:
             _path(options, source, place, y, sums, held)
-        best = _smallest(sums.outer)
-        chosen = _smallest(sums.inner) if options.searches_inside else np.repeat(best[None], k, axis=0)
+        best = choose_alpha(sums.outer)
+        chosen = choose_alpha(sums.inner) if options.searches_inside else np.repeat(best[None], k, axis=0)
         final[units] = options.alphas[best]
         found["alphas"][:, units] = options.alphas[chosen]
         for fold, mu in held.items():
@@ -297,12 +296,6 @@ def _path(options: Options, source: Source, place: int, y: Double, sums: _Sums, 
                 sums.inner[fold, i, live] += error
 
 
-def _smallest(errors: Double) -> Index:
-    """Return the largest penalty with the smallest error, along axis -2."""
-    good = errors <= errors.min(axis=-2, keepdims=True) * (1 + TIE)
-    return np.asarray(errors.shape[-2] - 1 - np.argmax(good[..., ::-1, :], axis=-2), dtype=np.intp)
-
-
 def _fill(
     scores: Scores, found: dict[str, Double], place: tuple[int, slice], mu: Double, source: Source, y: Double
 ) -> None:
@@ -315,6 +308,9 @@ def _fill(
     found["null"][fold, units] = solver.deviance(truth, np.broadcast_to(null, truth.shape))
     found["deviance"][fold, units] = np.where(live, solver.deviance(truth, safe), np.nan)
     found["spikes"][fold, units] = truth.sum(axis=0)
+    if scores.kept is not None:
+        mean = y[train].mean(axis=0)
+        scores.kept.write(fold, units, np.where(live, mu - mean, np.nan), truth - mean)
     scores.pearson[fold, units] = np.where(live, pearson(safe, truth, np.abs(safe).max(axis=0)), np.nan)
 
 
@@ -332,9 +328,7 @@ def _outcome(
     usable = ~(silent | target.constant_train.any(axis=0))
     scores.details.update(alphas=np.where(usable, final, np.nan), fold_alphas=np.where(usable, found["alphas"], np.nan))
     if not options.nested and options.alphas.size > 1:
-        scores.notes.append(
-            "selection: same_folds; alpha was chosen on the rows that are scored; nested=True avoids this bias"
-        )
+        scores.notes.append(SAME_FOLDS)
     if wrong[0]:
         scores.notes.append(
             f"eta_clipped: {wrong[0]} predictions of a unit reached exp({solver.LARGEST:g}); larger alphas"

@@ -71,6 +71,11 @@ class EncodingResult:
     counts: Mapping[str, int] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
+    @property
+    def n_constant(self) -> int:
+        """How many units are constant in a training (for r also a test) set, and have no score."""
+        return int(self.counts.get("units_constant", 0))
+
 
 def encode_arrays(
     x: npt.ArrayLike,
@@ -95,7 +100,7 @@ def encode_arrays(
         A name of :data:`MODELS`: "ridge", "delayed_ridge", "banded_ridge", "kernel_ridge", "pls", "linear", "best_unit",
         "poisson".
     nan : {"raise", "pairwise"}
-        NaN in y: refuse, or fit and score each unit on the stimuli seen.  NaN in x always raises.
+        NaN in y: refuse, or fit and score each unit on the stimuli it has, which ridge alone does.  NaN in x always raises.
     **options
         Of the model, see the function of its name: :func:`repcompare.measures.encoding.ridge.ridge` ...
 
@@ -128,10 +133,14 @@ def encode_arrays(
     source, target = np.asarray(x), np.asarray(y)
     if source.shape[:1] != target.shape[:1]:
         raise MeasureError(f"x has shape {source.shape} and y {target.shape}; expected matching rows")
-    if nan == "raise" and (missing := int(np.isnan(target).sum())):
+    missing = int(np.isnan(target).sum())
+    if missing and (nan == "raise" or not measure.accepts_nan):
+        way = ", or fit each unit on the stimuli it has with nan='pairwise'"
+        if not measure.accepts_nan:
+            way = f": model={model!r} fits all units on the same stimuli, and nan='pairwise' goes with model='ridge' alone"
         raise MeasureError(
-            f"{model}: {missing} missing values (NaN) in the target; drop them, or fit each unit on the "
-            f"stimuli seen with nan='pairwise'"
+            f"{model}: {missing} missing values (NaN) in the target; drop them with nan='drop_units' or "
+            f"nan='drop_stimuli'{way}"
         )
     states = measure.prepared(source, folds), measure.prepared(target, folds, side="target")
     found = as_outcome(measure.compare(*states))

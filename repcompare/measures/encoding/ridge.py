@@ -6,6 +6,7 @@ convention), for every penalty of a grid at once; the penalty of a fold is chose
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -14,13 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from repcompare.errors import MeasureError
-from repcompare.measures._measure import Array, Folds, Measure, Outcome
-from repcompare.measures.encoding._factor import Gram, make_gram
-from repcompare.measures.encoding._options import ALPHAS, Options, check_folds, checked_alphas, is_leave_one_out
+from repcompare.measures._measure import Array, Folds, HeldOut, Measure, Outcome
+from repcompare.measures.encoding._factor import Double, Gram, make_gram
+from repcompare.measures.encoding._held_out import check_folds
+from repcompare.measures.encoding._options import ALPHAS, Options, checked_alphas, is_leave_one_out, make_options
 from repcompare.measures.encoding._plan import Plan, make_plan
-from repcompare.measures.encoding._press import Hat, make_hat
-from repcompare.measures.encoding._scores import Scored, Summary, edge_notes, outcome
-from repcompare.measures.encoding._search import Source, fill, make_problem
+from repcompare.measures.encoding._press import Hat, Residuals, left_out, make_hat
+from repcompare.measures.encoding._refit_shared import make_on_all
+from repcompare.measures.encoding._scores import SAME_FOLDS, Scored, Summary, edge_notes, outcome
+from repcompare.measures.encoding._search import Source, fill, make_problem, predict_fold
 from repcompare.measures.encoding._target import Pattern, Target, make_target
 
 CACHE_BYTES = 1 << 30  # factors beyond this are made again per target
@@ -43,6 +46,7 @@ def ridge(  # noqa: PLR0913  (a public door: every option is keyword-only)
     precision: Literal["auto", "double"] = "auto",
     fisher_z: bool = False,
     standardize: bool = False,
+    weights: bool = False,
 ) -> Measure:
     """Held-out predictivity of every target unit by ridge regression.
 
@@ -76,6 +80,9 @@ def ridge(  # noqa: PLR0913  (a public door: every option is keyword-only)
         Average r over folds as arctanh(r).
     standardize : bool
         Divide every feature by its SD over the training rows of the fit at hand.
+    weights : bool
+        Also fit all rows with the ``alphas`` found, where that shares its products with the scores: not with missing
+        values, more features than training rows, leave-one-out or ``standardize``.
 
     Returns
     -------
@@ -85,7 +92,8 @@ def ridge(  # noqa: PLR0913  (a public door: every option is keyword-only)
         gave the scores, both absolute; ``alphas_relative`` and ``fold_alphas_relative`` in units of tr(S) / p;
         (n_folds, n_units) ``r2_fold`` (around the training mean) and ``r2_fold_testmean``, with
         ``scoring="pearson"`` also ``r_fold``;
-        ``solver``, which of the equivalent forms was computed.  Units that are constant in a training (for r
+        ``solver``, which of the equivalent forms was computed; with ``weights`` the ``coef`` (n_features, n_units) of a
+        fit of all rows where it was shared.  Units that are constant in a training (for r
         also a test) set are NaN, counted, and not in the summary.  NaN in the target is accepted: each unit
         is fitted and scored on the stimuli seen.
 
@@ -127,6 +135,7 @@ def ridge(  # noqa: PLR0913  (a public door: every option is keyword-only)
         precision=precision,
         fisher_z=fisher_z,
         standardize=standardize,
+        weights=weights,
     )
     return Measure(
         name="ridge",
@@ -141,6 +150,7 @@ def ridge(  # noqa: PLR0913  (a public door: every option is keyword-only)
         invariant_to=frozenset({"rotation", "translation", "permutation"}),
         target_invariant_to=TARGET_INVARIANCES,
         fitted=True,
+        held_out=partial(_held_out, options),
         accepts_nan=True,
         ceiling="units",
         min_stimuli=6,
@@ -150,7 +160,7 @@ def ridge(  # noqa: PLR0913  (a public door: every option is keyword-only)
 
 
 def _prepare(options: Options, x: Array, folds: Folds) -> Source:
-    check_folds(folds, options)
+    check_folds(folds, "ridge", options.fewest_test)
     gram = make_gram(options.typed(x), keep=options.standardize)
     if is_leave_one_out(folds) and options.closed_form:
         hat = make_hat(gram)
@@ -183,7 +193,7 @@ def _check_leverage(hat: Hat, lowest: float) -> None:
 
 
 def _prepare_target(options: Options, y: Array, folds: Folds) -> Target:
-    check_folds(folds, options)
+    check_folds(folds, "ridge", options.fewest_test)
     return make_target(options.typed(y), folds)
 
 
@@ -218,16 +228,78 @@ def _compare(options: Options, source: Source, target: Target) -> Outcome:
     if not _same_folds(source.folds, target.folds):
         raise MeasureError("ridge: source and target were prepared with different folds; use the same for both")
     _check_cost(source, target.patterns)
-    scored = Scored.empty(source.plan.n_folds, target.values.shape[1], rows=source.hat is not None)
-    fill(scored, source, target, options)
+    rows, gaps = source.hat is not None, any(pattern.seen is not None for pattern in target.patterns)
+    same = rows and not gaps and not options.searches_inside
+    scored = Scored.empty(source.plan.n_folds, target.values.shape[1], rows=rows, same=same)
+    on_all = make_on_all(source, target, options) if options.weights else None
+    fill(scored, source, target, options, on_all)
     flags = (target.constant_train, target.constant_test)
     notes = () if options.searches_inside or options.alphas.size == 1 else (SAME_FOLDS,)
-    gaps = any(pattern.seen is not None for pattern in target.patterns)
     how = Summary(options.scoring, options.summary, options.fisher_z)
     result = outcome(scored, flags, how, len(target.patterns) if gaps else 0)
     edges = edge_notes(scored.final[~np.isnan(np.asarray(result.unit_scores))], options.alphas)
     details = dict(result.details) | _final(options, source.gram, scored) | {"solver": source.solver}
+    if on_all is not None:
+        details["coef"] = on_all.coef
     return replace(result, details=details, notes=(*result.notes, *notes, *edges))
+
+
+def predictions_at(
+    x: Array, y: Array, folds: Folds, given: Mapping[str, Any], fold_alphas: Double
+) -> tuple[HeldOut, ...]:
+    """Predict the test rows by penalties that are known: what ``held_out`` of :func:`ridge` gives, without a search.
+
+    Parameters
+    ----------
+    x, y : ndarray of shape (n, p), (n, n_units)
+        Both sides.
+    folds : Folds
+        Train and test rows.
+    given : mapping
+        Options of ridge.
+    fold_alphas : ndarray of shape (n_folds, n_units)
+        Absolute penalties.
+
+    Raises
+    ------
+    MeasureError
+        For missing values.
+
+    Examples
+    --------
+    >>> x, rows = np.arange(6.0)[:, None], np.arange(6)
+    >>> folds = Folds(((rows[:3], rows[3:]), (rows[3:], rows[:3])), 6)
+    >>> found = predictions_at(x, 3 * x, folds, {"precision": "double"}, np.full((2, 1), 2.0))
+    >>> bool(np.allclose(found[0].predicted, found[0].truth / 2))
+    True
+    """
+    options = replace(make_options(given), nested=False)
+    return _predicted(options, _prepare(options, x, folds), _prepare_target(options, y, folds), fold_alphas)
+
+
+def _held_out(options: Options, source: Source, target: Target) -> tuple[HeldOut, ...]:
+    """Predict the test rows by the penalties that gave the scores; data and predictions on the scale of the target."""
+    _check_predicted(target)
+    return _predicted(options, source, target, _compare(options, source, target).details["fold_alphas"])
+
+
+def _check_predicted(target: Target) -> None:
+    if any(pattern.seen is not None for pattern in target.patterns):
+        raise MeasureError("ridge: predictions with missing values are not kept")
+
+
+def _predicted(options: Options, source: Source, target: Target, alphas: Double) -> tuple[HeldOut, ...]:
+    _check_predicted(target)
+    if source.hat is not None:
+        n, seen = source.gram.n, Residuals.of(source.hat, target.values.astype(np.float64, copy=False))
+        rest = left_out(seen, alphas / source.gram.scale**2)
+        truth = seen.centred * (n / (n - 1))
+        rows = (int(test[0]) for _, test in source.folds.splits)
+        return tuple(HeldOut((truth - rest)[[i]], truth[[i]]) for i in rows)
+    back = 1.0 if options.standardize else source.gram.scale**2
+    single = make_plan(source.folds, nested=False)
+    problem = source.problem or make_problem(source.gram, single, options, n_targets=1)
+    return tuple(predict_fold(fit, source.gram, target.values, alphas / back) for fit in problem.outer)
 
 
 def _final(options: Options, gram: Gram, scored: Scored) -> dict[str, Any]:
@@ -246,6 +318,3 @@ def _same_folds(a: Folds, b: Folds) -> bool:
         return False
     pairs = zip(a.splits, b.splits, strict=True)
     return all(np.array_equal(s, t) for one, other in pairs for s, t in zip(one, other, strict=True))
-
-
-SAME_FOLDS = "selection: same_folds; alpha was chosen on the rows that are scored; nested=True avoids this bias"

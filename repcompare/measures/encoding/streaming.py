@@ -21,15 +21,17 @@ import numpy.typing as npt
 
 from repcompare.errors import MeasureError, OptionError
 from repcompare.measures._measure import Array, Folds, Index, Outcome
+from repcompare.measures.encoding._held_out import check_folds
 from repcompare.measures.encoding._layout import Layout, plan_layout
-from repcompare.measures.encoding._options import Options, check_folds
+from repcompare.measures.encoding._options import Options
 from repcompare.measures.encoding._plan import Plan, make_plan
 from repcompare.measures.encoding._refit import Weights
-from repcompare.measures.encoding._scores import Scored, Summary, edge_notes, outcome
-from repcompare.measures.encoding._stream_plan import StreamPlan, StreamShape, plan_stream
+from repcompare.measures.encoding._scores import SAME_FOLDS, Scored, Summary, edge_notes, outcome
+from repcompare.measures.encoding._stream_plan import StreamPlan, StreamShape, Wanted, plan_stream
+from repcompare.measures.encoding._stream_predict import predict_batch
 from repcompare.measures.encoding._stream_solve import Batch, mean_eigenvalue, refit_batch, solve_batch
 from repcompare.measures.encoding._stream_sums import SourceSums, TargetSums
-from repcompare.measures.encoding.ridge import SAME_FOLDS
+from repcompare.measures.encoding._wide_plan import WidePlan
 
 Chunk = tuple[Array, Array, Index]
 Progress = Callable[[int, int, str], None]
@@ -63,7 +65,7 @@ class Streamed:
 
     outcome: Outcome
     weights: Weights | None
-    plan: StreamPlan
+    plan: StreamPlan | WidePlan
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class _Job:
     layout: Layout
     dtype: np.dtype[Any]
     plan: StreamPlan
+    wanted: Wanted
     tick: Callable[[str], None]
 
 
@@ -85,7 +88,7 @@ def ridge_stream(
     options: Options,
     *,
     memory: int,
-    weights: bool = False,
+    wanted: Wanted | None = None,
     progress: Progress | None = None,
 ) -> Streamed:
     """Score ridge on held-out rows of data that are read in blocks.
@@ -100,8 +103,8 @@ def ridge_stream(
         Of :func:`repcompare.measures.encoding.ridge.ridge`; ``select_by="error"`` and ``refine=False``.
     memory : int
         Bytes that may be used in all.
-    weights : bool
-        Also fit on all rows with the penalty of each unit.
+    wanted : Wanted, optional
+        Weights of a fit on all rows; held-out predictions, for which all is read once more.
     progress : callable, optional
         ``(done, total, text)`` after every block of rows and every training set.
 
@@ -131,16 +134,18 @@ def ridge_stream(
     >>> found.outcome.unit_scores.round(2), len(found.plan.units)
     (array([0.95, 0.6 , 0.64]), 1)
     """
-    job = _job(stream, folds, options, (memory, weights), progress)
+    job = _job(stream, folds, options, (memory, wanted or Wanted()), progress)
     scored = Scored.empty(len(folds), stream.t)
     constant: npt.NDArray[np.bool_] = np.zeros((2, len(folds), stream.t), dtype=bool)
-    coef = Weights(np.empty((stream.p, stream.t), job.dtype), np.empty(stream.t, job.dtype)) if weights else None
+    coef = _room_for_weights(job)
     source: SourceSums | None = None
     for units in job.plan.units:
         source, target = _read(job, source, units)
         batch = Batch(source, target, job.folds, options)
         constant[:, :, units] = batch.constant
         final = solve_batch(batch, scored, units, job.tick)
+        if job.wanted.watch is not None:
+            job.wanted.watch(predict_batch(batch, scored.chosen[:, units], _read_again(job, units)))
         if coef is not None:
             coef.coef[:, units], coef.intercept[units] = refit_batch(batch, final)
             job.tick("weights")
@@ -148,13 +153,22 @@ def ridge_stream(
     return Streamed(_outcome(job, scored, constant, source), coef, job.plan)
 
 
-def _job(stream: Stream, folds: Folds, options: Options, room: tuple[int, bool], progress: Progress | None) -> _Job:
+def _room_for_weights(job: _Job) -> Weights | None:
+    coef = job.wanted.weights
+    if coef is False:
+        return None
+    if isinstance(coef, bool):
+        coef = np.empty((job.stream.p, job.stream.t), job.dtype)
+    return Weights(coef, np.empty(job.stream.t, job.dtype))
+
+
+def _job(stream: Stream, folds: Folds, options: Options, room: tuple[int, Wanted], progress: Progress | None) -> _Job:
     """Check the options and lay out the work."""
     if options.refine or options.select_by != "error":
         raise OptionError(
             "refine=True and select_by='pearson' need predictions, so all rows in memory; leave out memory= or that option"
         )
-    check_folds(folds, options)
+    check_folds(folds, "ridge", options.fewest_test)
     plan = make_plan(folds, nested=options.searches_inside)
     informed = {fold for task in plan.inner for fold, _ in task.tests}
     missing = sorted(set(range(len(folds))) - informed) if options.searches_inside else []
@@ -165,7 +179,7 @@ def _job(stream: Stream, folds: Folds, options: Options, room: tuple[int, bool],
     layout = _everything(plan_layout(plan, folds.n))
     dtype = np.dtype(np.float64 if options.precision == "double" else stream.dtype)
     shape = StreamShape(stream.n, stream.p, stream.t, layout.member.shape[1], len(folds), dtype.itemsize)
-    how = plan_stream(shape, options, room[0], weights=room[1])
+    how = plan_stream(shape, options, room[0], wanted=room[1])
     shared = not options.alpha_per_unit and options.alphas.size > 1
     if shared and len(how.units) > 1:
         raise OptionError(
@@ -174,8 +188,9 @@ def _job(stream: Stream, folds: Folds, options: Options, room: tuple[int, bool],
         )
     again = 0 if options.nested or options.alphas.size == 1 else len(plan.outer)
     blocks = -(-stream.n // how.rows)
-    total = len(how.units) * (blocks + len(plan.outer) + len(plan.inner) + again + room[1])
-    return _Job(stream, options, plan, layout, dtype, how, _counter(total, progress))
+    more = room[1].refit + (blocks if room[1].watch is not None else 0)
+    total = len(how.units) * (blocks + len(plan.outer) + len(plan.inner) + again + more)
+    return _Job(stream, options, plan, layout, dtype, how, room[1], counter(total, progress))
 
 
 def _everything(layout: Layout) -> Layout:
@@ -187,7 +202,8 @@ def _everything(layout: Layout) -> Layout:
     return Layout(np.hstack([layout.member, piece[:, None]]), layout.plus, layout.minus)
 
 
-def _counter(total: int, progress: Progress | None) -> Callable[[str], None]:
+def counter(total: int, progress: Progress | None) -> Callable[[str], None]:
+    """Return what counts steps and tells ``progress``."""
     done = iter(range(1, total + 1))
 
     def tick(text: str) -> None:
@@ -217,6 +233,12 @@ def _read(job: _Job, source: SourceSums | None, units: slice) -> tuple[SourceSum
     return source, target
 
 
+def _read_again(job: _Job, units: slice) -> Iterator[Chunk]:
+    for chunk in job.stream.chunks(job.plan.rows, units):
+        yield chunk
+        job.tick(f"predicting units {units.start} to {units.stop}")
+
+
 def _checked(job: _Job, units: slice) -> Iterator[Chunk]:
     seen = np.zeros(job.stream.n, dtype=np.intp)
     for x, y, rows in job.stream.chunks(job.plan.rows, units):
@@ -241,8 +263,10 @@ def _outcome(job: _Job, scored: Scored, constant: npt.NDArray[np.bool_], source:
     found = outcome(scored, (constant[0], constant[1]), Summary(options.scoring, options.summary, options.fisher_z), 0)
     notes = () if options.searches_inside or options.alphas.size == 1 else (SAME_FOLDS,)
     edges = edge_notes(scored.final[~np.isnan(np.asarray(found.unit_scores))], options.alphas)
+    again = 1 + (job.wanted.watch is not None)
     passes = (
-        f"streamed: x was read {count} time{'s' * (count > 1)} and y once, in blocks of {job.plan.rows} rows; "
+        f"streamed: x was read {count * again} time{'s' * (count * again > 1)} and y {'twice' if again > 1 else 'once'}, "
+        f"in blocks of {job.plan.rows} rows; "
         f"about {job.plan.nbytes / 1e9:.3g} GB of arrays"
     )
     spread = mean_eigenvalue(source, options)

@@ -8,7 +8,7 @@ Kriegeskorte, Mur & Bandettini 2008, Frontiers in Systems Neuroscience 2:4.
 from __future__ import annotations
 
 import functools  # `partial` is a module of this package
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ from repcompare.measures.rsa.distances import DISTANCES, EVERY_DISTANCE, Setting
 
 __all__ = ["DISTANCES", "EVERY_DISTANCE", "METHODS", "compare_rdms", "rdm", "rsa", "shared_pairs"]
 
+FAVOUR_TIES = ("spearman", "kendall_tau_b")
 MANY_TIES = 0.1
 MANY_NEGATIVE = 0.05  # share of the eigenvalues by size from which a geometry is not Euclidean to speak of
 USUAL = {
@@ -168,14 +169,23 @@ def _compare(source: Embedded, target: Embedded) -> float | Outcome:
 
 def _notes(source: Embedded, target: Embedded, found: Scored) -> tuple[str, ...]:
     """Say where ties or negative eigenvalues matter."""
-    if source.how.method == "spearman":
-        tied = max(share_tied(source.rdm), share_tied(target.rdm))
-        if tied > MANY_TIES:
-            return (f"ties: {tied:.0%} of one RDM's distances are tied; spearman favours ties, 'rho_a' does not",)
+    tied = ties_note(source.how.method, (source.rdm, target.rdm))
+    if tied:
+        return (tied,)
     negative = max(found.details.get("negative_a", 0.0), found.details.get("negative_b", 0.0))
     if negative > MANY_NEGATIVE:
         return (f"not_euclidean: {negative:.0%} of the eigenvalues of one RDM, by size, are negative and set to 0",)
     return ()
+
+
+def ties_note(method: str, rdms: Iterable[npt.NDArray[np.float64]]) -> str:
+    """Say that a method prefers models with ties, where a share of an RDM's distances has them; else ""."""
+    if method not in FAVOUR_TIES:
+        return ""
+    share = max(share_tied(rdm) for rdm in rdms)
+    if share <= MANY_TIES:
+        return ""
+    return f"ties: {share:.0%} of one RDM's distances are tied; {method} favours ties, 'rho_a' does not"
 
 
 def _compare_many(sources: Sequence[Embedded], targets: Sequence[Embedded]) -> npt.NDArray[np.float64]:

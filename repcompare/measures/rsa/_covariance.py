@@ -23,6 +23,9 @@ Matrix = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float64]
 Rows = npt.NDArray[Any]
 
+AMPLIFIED = 16.0  # how much larger than its result a quadratic form in float32 may be: errors of about 4e-6
+SLICE = 2**15  # values of a few rows, which stay in the cache
+
 
 @dataclass(frozen=True, eq=False)
 class Term:
@@ -84,6 +87,8 @@ class Noise:
         Covariance, where they do not.
     given : ndarray, shape (n_units, n_units), optional
         Precision that the user gave.
+    single : ndarray of float32, shape (n_units, n_units), optional
+        Its lower Cholesky factor (Fortran order, what is above the diagonal has no meaning), where float32 has the digits.
     """
 
     method: str
@@ -95,6 +100,7 @@ class Noise:
     factor: Matrix | None = None
     dense: Matrix | None = None
     given: Matrix | None = None
+    single: npt.NDArray[np.float32] | None = None
 
     @property
     def label(self) -> str:
@@ -184,13 +190,18 @@ class Noise:
         return self.given.copy() if self.given is not None else self.solve(np.eye(self.n_units))
 
     def terms(self, rows: Rows) -> list[Term]:
-        """Return rows (n, P) as terms whose sum is ``Y Omega Y'``; float32 rows stay float32.
+        """Return rows (n, P) as terms whose sum is ``Y Omega Y'``; float32 rows stay float32 where the noise lets them.
 
-        A given precision enters by its triangle, half the work of a product with all of it; a covariance by its Cholesky
-        factor; a factored covariance by Woodbury's formula.
+        A given precision enters by its triangle, half the work of a product with all of it (float32 rows by the triangular
+        factor, which is there from the check); a covariance by its Cholesky factor; a factored covariance by Woodbury's
+        formula.
         """
         self._check(rows)
         if self.given is not None:
+            if rows.dtype == np.float32 and self.single is not None:
+                white = _times_lower(rows, self.single)
+                return [Term(white, white, 1.0)]
+            rows = rows.astype(np.float64, copy=False)
             return [Term(_times_half(rows, self.given), rows, 2.0)]
         if self.dense is not None:
             white = self.whiten(rows)
@@ -201,6 +212,23 @@ class Noise:
             return [Term(scaled, scaled, 1.0)]
         small = _solve_triangle(scaled @ self._scaled_factor.T.astype(rows.dtype, copy=False), self._capacitance)
         return [Term(scaled, scaled, 1.0), Term(small, small, -1.0)]
+
+    @property
+    def takes_single(self) -> bool:
+        """Whether rows may be float32 at all: not where a given precision is too badly conditioned for it."""
+        return self.given is None or self.single is not None
+
+    def single_is_enough(self, terms: list[Term], rows: Rows) -> bool:
+        """Are terms of float32 rows, of which ``rows`` are the first, good to about 1e-5 of the largest?
+
+        The rounding of a precision and its factor changes ``y' Omega y`` by some 2e-7 of ``sum_p y_p^2 Omega_pp``, however
+        small the former is beside the latter.
+        """
+        if self.given is None:
+            return True
+        plain = np.square(rows.astype(np.float64)) @ np.diagonal(self.given)
+        white = np.sum([term.rows(slice(len(rows))).squares() for term in terms], axis=0)
+        return bool(plain.max() <= AMPLIFIED * white.max())
 
     def gram(self, x: npt.ArrayLike, y: npt.ArrayLike | None = None) -> Matrix:
         """Return ``X Omega Y'`` (``X Omega X'`` without ``y``), shape (n, m).
@@ -303,16 +331,17 @@ def cholesky(matrix: Matrix, what: str) -> Matrix:
     return np.asarray(factor)
 
 
-def _times_half(rows: Rows, matrix: Matrix) -> Rows:
+def _times_half(rows: Matrix, matrix: Matrix) -> Matrix:
     """Return Y T, where T is the upper triangle of a symmetric matrix with its diagonal halved: T + T' is the matrix."""
-    triangle = np.ascontiguousarray(matrix, dtype=rows.dtype)
-    # Fortran sees both transposed: (T' Y')' with T' lower
-    out = (strmm if rows.dtype == np.float32 else dtrmm)(1.0, triangle.T, rows.T, lower=1).T
-    out -= 0.5 * rows * np.diagonal(triangle)
+    out = dtrmm(1.0, matrix.T, rows.T, lower=1).T  # Fortran sees both transposed: (T' Y')' with T' lower
+    half = 0.5 * np.diagonal(matrix)
+    step = max(1, SLICE // len(half))
+    for start in range(0, len(rows), step):
+        out[start : start + step] -= rows[start : start + step] * half
     return np.asarray(out)
 
 
-def _times_lower(rows: Rows, lower: Matrix) -> Rows:
+def _times_lower(rows: Rows, lower: Rows) -> Rows:
     """Return ``Y L`` for a lower triangular L."""
     factor = np.asfortranarray(lower, dtype=rows.dtype)
     return np.asarray((strmm if rows.dtype == np.float32 else dtrmm)(1.0, factor, rows.T, lower=1, trans_a=1).T)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import eigh
 
-from repcompare.measures.rsa._condensed import expand
+from repcompare.measures.rsa._condensed import expand, pair_rows
 from repcompare.measures.rsa._least_squares import solve_normal
 
 Matrix = npt.NDArray[np.float64]
@@ -136,16 +136,86 @@ def weight_path(
     if not nonnegative and values.shape[1] > targets.shape[1]:
         return _dual_path(values, targets, penalties)
     found = normal_equations(values, targets)
-    if nonnegative:
-        scaled = _nonnegative_path(found, penalties)
+    return path_of(found, penalties, nonnegative), found.mean
+
+
+def path_of(found: Equations, penalties: Sequence[float], nonnegative: bool) -> Matrix:
+    """Return the weights (n_penalties, n_features, n_targets) that solve normal equations, which are used up."""
+    scaled = _nonnegative_path(found, penalties) if nonnegative else _ridge_path(found.gram, found.cross, penalties)
+    return scaled / found.scale[:, None]
+
+
+def _ridge_path(gram: Matrix, cross: Matrix, penalties: Sequence[float]) -> Matrix:
+    """Return the weights (n_penalties, n_features, n_targets) by one eigendecomposition."""
+    level, vectors = eigh(gram, driver="evd", check_finite=False, overwrite_a=True)
+    rotated = vectors.T @ cross
+    return np.stack([vectors @ (rotated * inverse(level, v)[:, None]) for v in penalties])
+
+
+def path_present(
+    values: Matrix, rows: Matrix, penalties: Sequence[float], nonnegative: bool
+) -> tuple[Matrix, Matrix, Vector]:
+    """Return one set of weights for RDMs with missing pairs: their normal equations, each on its own pairs, are summed.
+
+    The columns of F are formed on the pairs that any RDM has; their sums over a subset of the pairs have no shorter form.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n_stimuli, n_features)
+    rows : ndarray, shape (n_rdms, n_pairs)
+        NaN where missing.
+    penalties : sequence of float
+    nonnegative : bool
+        As in :func:`weight_path`.
+
+    Returns
+    -------
+    weights : ndarray, shape (n_penalties, n_features)
+    mean : ndarray, shape (n_rdms, n_features)
+        Of the columns of F over the pairs of each RDM.
+    centre : ndarray, shape (n_rdms,)
+        Mean of each RDM.
+    """
+    present = np.isfinite(rows)
+    used = np.flatnonzero(present.any(axis=0))
+    i, j = pair_rows(used, len(values))
+    inside, n = present[:, used].astype(np.float64), present.sum(axis=1)
+    columns = np.square(values[i] - values[j])
+    mean = inside @ columns / n[:, None]
+    offset = n @ mean / n.sum()
+    columns -= offset
+    inner = mean - offset  # small beside the columns: no cancellation in what follows
+    counts = inside.sum(axis=0)
+    variance = (counts @ np.square(columns) - n @ np.square(inner)) / n.sum()
+    scale = np.sqrt(np.where(variance > CONSTANT * offset**2, variance, np.inf))
+    columns /= scale
+    centre = np.nanmean(rows, axis=1)
+    target = np.where(present, rows - centre[:, None], 0.0).sum(axis=0)[used]
+    back = None
+    if not nonnegative and len(scale) > len(used):  # the same problem in as many dimensions as there are pairs
+        columns, back = _rotated(columns)
+        inner = inside @ columns / n[:, None]
     else:
-        level, vectors = eigh(found.gram, driver="evd", check_finite=False, overwrite_a=True)
-        rotated = vectors.T @ found.cross
-        scaled = np.stack([vectors @ (rotated * _inverse(level, v)[:, None]) for v in penalties])
-    return scaled / found.scale[:, None], found.mean
+        inner = inner / scale
+    gram = (columns.T * counts) @ columns - (inner.T * n) @ inner
+    gram, cross = gram / n.sum(), (columns.T @ target / n.sum())[:, None]
+    if nonnegative:
+        found = _nonnegative_path(Equations(gram, cross, offset, scale), penalties)[..., 0]
+    else:
+        found = _ridge_path(gram, cross, penalties)[..., 0]
+    weights = found if back is None else found @ back.T
+    return weights / scale, mean, centre
 
 
-def _inverse(level: Vector, penalty: float) -> Vector:
+def _rotated(columns: Matrix) -> tuple[Matrix, Matrix]:
+    """Return rows (n, p) in the r <= n dimensions that they span, and the way back (p, r)."""
+    level, vectors = eigh(columns @ columns.T, driver="evd", check_finite=False, overwrite_a=True)
+    kept = level > 10 * len(level) * np.finfo(np.float64).eps * level[-1]
+    size = np.sqrt(level[kept])
+    return vectors[:, kept] * size, columns.T @ (vectors[:, kept] / size)
+
+
+def inverse(level: Vector, penalty: float) -> Vector:
     """Return 1 / (level + penalty), 0 for null directions without a penalty."""
     total = level + penalty
     floor = 10 * len(level) * np.finfo(np.float64).eps * level[-1]
@@ -183,7 +253,7 @@ def _dual_path(values: Matrix, targets: Matrix, penalties: Sequence[float]) -> t
         kernel += columns @ columns.T
     level, vectors = eigh(kernel / n, driver="evd", check_finite=False, overwrite_a=True)
     rotated = vectors.T @ targets.T / n
-    dual = np.stack([vectors @ (rotated * _inverse(level, v)[:, None]) for v in penalties])
+    dual = np.stack([vectors @ (rotated * inverse(level, v)[:, None]) for v in penalties])
     weights = np.empty((len(penalties), p, len(targets)))
     for part in slices:
         columns = (block(part) - mean[part]) / np.square(scale[part])

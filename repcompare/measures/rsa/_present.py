@@ -160,12 +160,13 @@ def cosine_table(a: Matrix, b: Matrix, centred: bool) -> Matrix | None:
     """
     sides, lengths = [], []
     for side in (a, b):
-        own = np.einsum("ij,ij->i", side, side)
+        with np.errstate(over="ignore"):  # refused in the next line
+            own = np.vecdot(side, side)
         if not (own.min() > SAFE[0] and own.max() < SAFE[1]):  # nor NaN
             return None
         if centred:
             side = side - side.mean(axis=1, keepdims=True)
-            left = np.einsum("ij,ij->i", side, side)
+            left = np.vecdot(side, side)
             if not (left > STEADY**2 * own).all():
                 return None
             own = left

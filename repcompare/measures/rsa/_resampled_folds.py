@@ -14,7 +14,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from repcompare.errors import OptionError
+from repcompare.errors import MeasureError
+from repcompare.measures.rsa._feature_weights import weighted_distances
 from repcompare.measures.rsa._resampled import (
     Float64,
     Int64,
@@ -26,10 +27,11 @@ from repcompare.measures.rsa._resampled import (
 )
 from repcompare.measures.rsa._resampled_bootstrap import Bootstrap, gather, mean_over
 from repcompare.measures.rsa._resampled_ceilings import ceilings, pool_scores
+from repcompare.measures.rsa._resampled_features import fit_drawn
 from repcompare.measures.rsa._subsets import pairs_within
 from repcompare.measures.rsa.models import RDMModel, fit_from_gram, fit_method
 
-MIN_TEST = 3  # distinct stimuli
+MIN_TEST = 3  # distinct stimuli, and pairs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +41,9 @@ class Problem:
     Attributes
     ----------
     models : tuple of RDMModel
-        Fixed or fitted from component RDMs.
+        Fixed or fitted.
     data : ndarray, shape (n_subjects, n_pairs)
-        Complete.
+        NaN where missing; pairs missing in any RDM, or component, are left out of all.
     method : str
         Comparator.
     variances : ndarray, optional
@@ -57,12 +59,12 @@ class Problem:
     n_folds: tuple[int, int]
 
     def __post_init__(self) -> None:
-        for model in self.models:
-            if model.features is not None:
-                raise OptionError(
-                    f"{model.name}: feature-reweighted models have no resampled form; take fr_rsa, or fit it on other data "
-                    "and give its prediction as a fixed model"
-                )
+        reweighted = [model.name for model in self.models if model.features is not None]
+        if reweighted and not np.isfinite(self._rows).all():
+            raise MeasureError(
+                f"{reweighted[0]}: pairs are missing in an RDM; a feature-reweighted model is resampled with complete RDMs;"
+                " take fr_rsa, or leave out the stimuli concerned"
+            )
 
     @cached_property
     def spans(self) -> list[range]:
@@ -135,12 +137,18 @@ def evaluate_folds(problem: Problem, counts: Int64, fold: Int64, whos: Sequence[
         train = np.where(fold == f, 0, counts)
         fitted = resample(problem.fitting, train)
         ranked = resample(problem.choosing, train) if _chooses(problem) else None
-        for sums, (who, fold_of) in zip(found, whos, strict=True):
-            if fitted is None or np.unique(fold_of[fold_of >= 0]).size < n_subjects:
-                continue
-            trained = [np.where(fold_of == h, 0, who) if n_subjects > 1 else who for h in range(n_subjects)]
-            theta = [[_fit(problem, m, fitted, ranked, b) for m in range(len(problem.models))] for b in trained]
-            sums.add(theta, *_test(problem, np.where(fold == f, counts, 0), theta, (who, fold_of, trained)))
+        if fitted is None:
+            continue
+        enough = [np.unique(of[of >= 0]).size == n_subjects for _, of in whos]
+        trained = [
+            [np.where(of == h, 0, who) if n_subjects > 1 else who for h in range(n_subjects)] for who, of in whos
+        ]
+        used = [b for each, fine in zip(trained, enough, strict=True) if fine for b in each]
+        every = iter(_fit_all(problem, train, fitted, ranked, used))
+        for sums, (who, fold_of), each, fine in zip(found, whos, trained, enough, strict=True):
+            if fine:
+                theta = [next(every) for _ in each]
+                sums.add(theta, *_test(problem, np.where(fold == f, counts, 0), theta, (who, fold_of, each)))
     return [sums.mean() for sums in found]
 
 
@@ -208,6 +216,27 @@ def _chooses(problem: Problem) -> bool:
     return problem.choosing.method != problem.fitting.method and any(m.kind == "select" for m in problem.models)
 
 
+def _fit_all(
+    problem: Problem, train: Int64, fitted: Sample, ranked: Sample | None, whos: Sequence[Int64]
+) -> list[list[Float64]]:
+    """Return the weights of every model for each draw of subjects; those of features share their equations."""
+    columns = [
+        [_fit(problem, m, fitted, ranked, who) for who in whos]
+        if model.features is None
+        else fit_drawn(model.features, train, problem.data, whos)
+        for m, model in enumerate(problem.models)
+    ]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _predicted(model: RDMModel, theta: Float64, rows: Int64, pairs: Int64) -> Float64:
+    """Return the prediction for the pairs of some stimuli; 0 where there are no weights."""
+    weights = np.where(np.isfinite(theta), theta, 0.0)
+    if model.features is not None:
+        return weighted_distances(model.features.values[rows], weights)
+    return np.asarray(weights @ model.rdms[:, pairs])
+
+
 def _fit(problem: Problem, index: int, fitted: Sample, ranked: Sample | None, who: Int64) -> Float64:
     """Return the weights of a model from blocks of the inner products; NaN where there are none."""
     model, span = problem.models[index], problem.spans[index]
@@ -240,13 +269,14 @@ def _test(
     rows = np.flatnonzero(counts)
     pairs = pairs_within(rows, counts.size)
     n_models, n_folds = len(problem.models), len(theta)
-    predicted = np.array([t @ m.rdms[:, pairs] for per in theta for t, m in zip(per, problem.models, strict=True)])
-    defined = np.isfinite(predicted).all(axis=1)
+    weights = [(t, m) for per in theta for t, m in zip(per, problem.models, strict=True)]
+    defined = np.array([np.isfinite(t).all() for t, _ in weights])
+    predicted = np.array([_predicted(m, t, rows, pairs) for t, m in weights])
     variances = None if problem.variances is None else problem.fitting.variances[rows]
-    stack = stack_rdms(
-        np.concatenate([np.where(defined[:, None], predicted, 0.0), problem.data[:, pairs]]), problem.method, variances
-    )
     table, lower, upper = np.full((n_models, drawn.size), np.nan), *np.full((2, drawn.size), np.nan)
+    if problem.fitting.present[pairs].sum() < MIN_TEST:
+        return table, lower, upper
+    stack = stack_rdms(np.concatenate([predicted, problem.data[:, pairs]]), problem.method, variances)
     sample = resample(stack, counts[rows])
     if sample is None:
         return table, lower, upper

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from repcompare.errors import MeasureError, some
-from repcompare.kernels.crossnobis import centre_partitions, centred_cells, mean_cells, mean_cells_present
+from repcompare.kernels.crossnobis import cell_contrasts, centre_partitions, mean_cells, mean_cells_present
 from repcompare.measures.rsa._condensed import pair_rows
 
 Values = npt.NDArray[np.floating[Any]]
@@ -63,23 +63,34 @@ class Trials:
 
     def means(self, part: slice, dtype: npt.DTypeLike = np.float64) -> npt.NDArray[Any]:
         """Return cell means over some units, each partition centred over its stimuli, shape (K, M, n_part)."""
-        cells: npt.NDArray[Any] = self.means_and_sums(part, dtype)[0]
-        return cells
-
-    def means_and_sums(self, part: slice, dtype: npt.DTypeLike = np.float64) -> tuple[Any, Any]:
-        """Return :meth:`means` and their sums over partitions, shape (K, n_part)."""
         k, m = self.counts.shape
         start, stop, _ = part.indices(self.values.shape[1])
-        if self._rows is not None:
-            cells, total = np.empty((k, m, stop - start), dtype=dtype), np.empty((k, stop - start), dtype=dtype)
-            centred_cells(self.values, self._rows, start, stop, cells, total)
-            return cells, total
         out = np.empty((k * m, stop - start), dtype=dtype)
         mean_cells(self.values, self.cell, start, stop, out)
         cells = out.reshape(k, m, -1)
-        total = np.empty((k, stop - start), dtype=dtype)
-        centre_partitions(cells, self.counts > 0, total)
-        return cells, total
+        centre_partitions(cells, self.counts > 0)
+        return cells
+
+    def contrasts(
+        self, part: slice, dtype: npt.DTypeLike = np.float64, room: npt.NDArray[Any] | None = None
+    ) -> npt.NDArray[Any]:
+        """Return sums over partitions over sqrt(M) (K rows), then contrasts between partitions (K (M - 1) rows).
+
+        Of the cell means of a complete design over some units, each partition centred over its stimuli: an orthonormal
+        mixture of them, which parts what the partitions share from what differs.  Shape (K M, n_part), in ``room`` (at
+        least as many values of the dtype) where that is given: memory that is used again needs not be fetched again.
+        """
+        k, m = self.counts.shape
+        start, stop, _ = part.indices(self.values.shape[1])
+        values, rows = self.values, self._rows
+        if rows is None:
+            values = np.empty((k * m, stop - start))
+            mean_cells(self.values, self.cell, start, stop, values)
+            rows, start, stop = np.arange(k * m).reshape(k, m), 0, stop - start
+        shape = k * m, stop - start
+        out = np.empty(shape, dtype=dtype) if room is None else room[: shape[0] * shape[1]].reshape(shape)
+        cell_contrasts(values, rows, start, stop, out[:k], out[k:].reshape(k, m - 1, -1))
+        return out
 
     def means_present(self) -> npt.NDArray[np.float64]:
         """Return the means of the finite values of each cell, shape (K, M, P); NaN where there are none."""

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from repcompare.errors import MeasureError
-from repcompare.kernels.rdm import close_runs, join_runs
+from repcompare.kernels.rdm import close_runs, join_runs, largest_word
 from repcompare.measures.rsa import _products
 from repcompare.measures.rsa._condensed import Vector
 from repcompare.measures.rsa._products import Values
@@ -33,7 +33,7 @@ def checked(values: npt.ArrayLike, nan: str) -> tuple[Values, bool]:
         x = x.astype(np.float64)
     if x.ndim != 2 or x.shape[0] < 2 or x.shape[1] < 1:
         raise MeasureError(f"responses have shape {x.shape}; expected (n_stimuli, n_units), 2 stimuli or more")
-    peak = float(max(-x.min(), x.max()))  # NaN when any value is
+    peak = _peak(x)
     has_nan = bool(np.isnan(peak))
     if has_nan:
         missing = np.isnan(x)
@@ -47,6 +47,15 @@ def checked(values: npt.ArrayLike, nan: str) -> tuple[Values, bool]:
     if peak > LARGEST or 0 < peak < 1 / LARGEST:
         raise MeasureError(f"the largest response is {peak:g}, whose square is out of range; rescale the responses")
     return x, has_nan
+
+
+def _peak(x: Values) -> float:
+    """Return the largest absolute value, NaN when any value is: one pass over the bits of an array in order."""
+    if not (x.flags.c_contiguous or x.flags.f_contiguous):
+        return float(max(-x.min(), x.max()))
+    word, bits = (np.uint64, 63) if x.dtype == np.float64 else (np.uint32, 31)
+    largest = largest_word(x.ravel(order="K").view(word), word(2**bits - 1))
+    return float(np.array(largest, dtype=word).view(x.dtype))
 
 
 def merge_rounding(distance: Vector) -> Vector:

@@ -121,7 +121,15 @@ def noise_ceiling(
     return RDMCeiling(lower / weights.sum(), upper, status, bound, pooled, "subjects", int((weights > 0).sum()))
 
 
-def partition_ceiling(halves: npt.ArrayLike, full: npt.ArrayLike, method: str = "rho_a", **options: Any) -> RDMCeiling:
+def partition_ceiling(
+    halves: npt.ArrayLike,
+    full: npt.ArrayLike,
+    method: str = "rho_a",
+    *,
+    sizes: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    root: bool = False,
+    **options: Any,
+) -> RDMCeiling:
     """Return the noise ceiling of one subject from RDMs of halves of its partitions.
 
     Parameters
@@ -132,6 +140,11 @@ def partition_ceiling(halves: npt.ArrayLike, full: npt.ArrayLike, method: str = 
         RDM of all of them: the one that models are compared with.
     method : str
         A comparator; not ``bures`` and ``riemannian``.
+    sizes : tuple of array_like, shapes (n_splits, 2, n_stimuli) and (n_stimuli,), optional
+        Norms of the patterns (of halves, of all) that correlation and cosine distances were divided by; without them the
+        distances are taken for squared ones.
+    root : bool
+        Whether distances are the roots of squared ones.
     **options
         As in :func:`noise_ceiling`.
 
@@ -148,7 +161,8 @@ def partition_ceiling(halves: npt.ArrayLike, full: npt.ArrayLike, method: str = 
 
     Notes
     -----
-    The noise of squared distances and of crossnobis distances is undone exactly in the mean.
+    The noise of squared distances and of crossnobis distances is undone exactly in the mean, that of correlation and cosine
+    distances (with ``sizes``) and of euclidean ones (with ``root``) to first order.
 
     Examples
     --------
@@ -165,9 +179,13 @@ def partition_ceiling(halves: npt.ArrayLike, full: npt.ArrayLike, method: str = 
         raise MeasureError(
             f"halves has shape {splits.shape}, full {np.shape(full)}; expected (n_splits, 2, n_pairs) and (n_pairs,)"
         )
-    target = embed(whole[0], how, "full")
-    pairs = [tuple(embed_stack(pair, how, ["halves[0]", "halves[1]"])) for pair in splits]
-    reliability = float(np.mean([shared(first, second, target) for first, second in pairs]))
+    own = [None] * len(splits) if sizes is None else np.asarray(sizes[0], dtype=np.float64)
+    target = embed(whole[0], how, "full", sizes=None if sizes is None else np.asarray(sizes[1], dtype=np.float64))
+    pairs = [
+        tuple(embed(pair[h], how, f"halves[{h}]", sizes=None if size is None else size[h]) for h in (0, 1))
+        for pair, size in zip(splits, own, strict=True)
+    ]
+    reliability = float(np.mean([shared(first, second, target, root=root) for first, second in pairs]))
     if not reliability > 0:
         raise MeasureError("halves of the partitions do not agree: there is no signal to set a ceiling; add data")
     lower = float(np.mean([score(first, second).value for first, second in pairs]))
@@ -180,8 +198,8 @@ def _weights(counts: npt.ArrayLike | None, n: int) -> Vector:
         raise MeasureError(f"counts has shape {weights.shape}; expected {n} numbers >= 0, one per RDM")
     if (weights > 0).sum() < 2:
         raise MeasureError(
-            f"{int((weights > 0).sum())} RDM: a noise ceiling needs at least 2 subjects; for one subject give the RDMs "
-            "of halves of its partitions (partition_ceiling)"
+            f"{int((weights > 0).sum())} RDM: a noise ceiling needs at least 2 subjects; for one subject give its trials "
+            "to repcompare.rdm_ceiling"
         )
     return weights
 

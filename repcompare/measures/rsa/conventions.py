@@ -76,7 +76,6 @@ COMPARATORS: dict[str, dict[str, Theirs]] = {
     "mne-rsa": {
         "spearman": Theirs(method="spearman"),
         "pearson": Theirs(method="pearson"),
-        "kendall-tau": Theirs(method="kendall_tau_b"),
         "kendall-tau-a": Theirs(method="kendall_tau_a"),
         "partial": Theirs(method="pearson", controlled=True),
         "partial-spearman": Theirs(method="spearman", controlled=True),
@@ -111,7 +110,10 @@ DISTANCE_NAMES: dict[str, dict[str, TheirDistance]] = {
         "euclidean": TheirDistance(distance="euclidean", options=_SUMS),
         "sqeuclidean": TheirDistance(distance="squared_euclidean", options=_SUMS),
         "crossnobis": TheirDistance(
-            distance="crossnobis", options=_SUMS, note="theirs compares training and test patterns by a distance"
+            distance="crossnobis",
+            options=_SUMS,
+            note="theirs (compute_rdm_cv of 1.0) compares training and test patterns by a distance, which keeps the bias of"
+            " noise, and its training mean holds a part of the test fold (with 2 folds it is the test fold)",
         ),
     },
 }
@@ -157,6 +159,12 @@ def comparator_of(method: str, convention: str = "repcompare") -> Theirs:
         choose(method, METHODS, "method")
         return Theirs(method=method)
     known = COMPARATORS[convention]
+    if convention == "mne-rsa" and method == "regression":
+        raise OptionError(
+            "method='regression' of mne-rsa gives weights of models, not scores; take rdm_models.fit(weighted(models,"
+            " nonnegative=False), data, method='pearson'), which has the same weights up to one factor, or"
+            " variance_partitioning"
+        )
     if method not in known:
         raise OptionError(f"method={method!r} is not a name of {convention}{suggest(method, known)}")
     return known[method]

@@ -10,7 +10,7 @@ Walther et al. 2016, NeuroImage 137:188; Diedrichsen, Provost & Zareamoghaddam 2
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -73,40 +73,54 @@ def distances(moment: Matrix, n_units: int) -> Vector:
 def second_moment(data: Trials, noise: Noise | None) -> Matrix:
     """Return ``G = (T T' - sum_m Y_m Y_m') / (M (M - 1))`` of a complete design, shape (K, K), stimulus means removed.
 
-    Two symmetric products, of the sum over partitions and of all partitions side by side.
+    Computed as ``shared / M - between / (M (M - 1))``, see :func:`partition_products`.
     """
-    total, within = partition_products(data, noise)
+    shared, between = partition_products(data, noise)
     m = len(data.partitions)
-    moment: Matrix = (total - within) / (m * (m - 1))
+    moment: Matrix = shared / m - between / (m * (m - 1))
     return moment
 
 
 def partition_products(data: Trials, noise: Noise | None) -> tuple[Matrix, Matrix]:
-    """Return ``T Omega T'`` and ``sum_m Y_m Omega Y_m'`` of a complete design, both (K, K)."""
+    """Return ``T Omega T' / M`` and ``sum_m Y_m Omega Y_m' - T Omega T' / M`` of a complete design, both (K, K).
+
+    The second is the product of M - 1 contrasts between partitions: one partition less to multiply, and no difference of
+    two large matrices.
+    """
     k, m = data.counts.shape
+    p = data.values.shape[1]
+    views: tuple[Callable[[Rows], Rows], ...] = (lambda rows: rows[:k], lambda rows: rows[k:].reshape(k, -1))
     if noise is not None:
-        terms = terms_of(data, noise)
-        total = sum(t.gram(lambda rows: rows.reshape(k, m, -1).sum(axis=1)) for t in terms)
-        within = sum(t.gram(lambda rows: rows.reshape(k, -1)) for t in terms)
-        return np.asarray(total), np.asarray(within)
-    dtype = _precision(data.values, k * k * m * data.values.shape[1])
-    lower = [np.zeros((k, k), dtype=dtype) for _ in range(2)]
-    for part in _blocks(data.values.shape[1], k * m):
-        cells, total = data.means_and_sums(part, dtype)
-        add_gram(total, lower[0])
-        add_gram(cells.reshape(k, -1), lower[1])
+        terms = terms_of(lambda dtype: data.contrasts(slice(None), dtype), data, noise)
+        products = [np.asarray(sum(t.gram(view) for t in terms)) for view in views]
+        return products[0], products[1]
+    dtype = _precision(data.values, k * k * m * p)
+    lower = [np.zeros((k, k), dtype=dtype) for _ in views]
+    parts = list(_blocks(p, k * m))
+    room = np.empty(k * m * parts[0].stop, dtype=dtype)
+    for part in parts:
+        rows = data.contrasts(part, dtype, room)
+        for view, sums in zip(views, lower, strict=True):
+            add_gram(view(rows), sums)
     both = [np.tril(v).astype(np.float64) + np.tril(v, -1).T for v in lower]
     return both[0], both[1]
 
 
-def terms_of(data: Trials, noise: Noise) -> list[Term]:
-    """Return the cell means, stimuli by partitions, in the geometry of the noise."""
-    p = data.values.shape[1]
-    cells = data.means(slice(None), _precision(data.values, data.counts.size * p * p))
-    return noise.terms(cells.reshape(-1, p))
+def terms_of(rows: Callable[[npt.DTypeLike], Rows], data: Trials, noise: Noise) -> list[Term]:
+    """Return rows (n, P), made in the precision that is asked for, in the geometry of the noise.
+
+    Float32 where there is enough to multiply and the noise lets it be; float64 otherwise.
+    """
+    k, p = len(data.names), data.values.shape[1]
+    if noise.takes_single and _precision(data.values, data.counts.size * p * p) is np.float32:
+        found = rows(np.float32)
+        terms = noise.terms(found)
+        if noise.single_is_enough(terms, found[:k]):
+            return terms
+    return noise.terms(rows(np.float64))
 
 
-def _precision(values: Values, work: int) -> npt.DTypeLike:
+def _precision(values: Values, work: int) -> type[np.float32 | np.float64]:
     return np.float32 if values.dtype == np.float32 and work >= SINGLE_FROM else np.float64
 
 
@@ -124,7 +138,7 @@ def _incomplete(data: Trials, noise: Noise | None) -> Vector:
         cells = data.means(slice(None)).reshape(-1, p)
         terms = [Term(cells, cells, 1.0)]
     else:
-        terms = terms_of(data, noise)
+        terms = terms_of(lambda dtype: data.means(slice(None), dtype).reshape(-1, p), data, noise)
     own = np.empty((k, m, m))
     for i in range(k):
         rows = slice(i * m, i * m + m)
@@ -212,9 +226,8 @@ def stimulus_noise(data: Trials, noise: Noise | None) -> Matrix:
     """
     require_partitions(data)
     require_complete(data, "the covariance between stimuli")
-    total, within = partition_products(data, noise)
-    m = len(data.partitions)
-    covariance: Matrix = (within - total / m) / ((m - 1) * data.values.shape[1])
+    between = partition_products(data, noise)[1]
+    covariance: Matrix = between / ((len(data.partitions) - 1) * data.values.shape[1])
     return covariance
 
 

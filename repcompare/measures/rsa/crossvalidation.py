@@ -15,6 +15,7 @@ import numpy.typing as npt
 from repcompare.errors import MeasureError, OptionError
 from repcompare.measures._measure import Folds
 from repcompare.measures.rsa._condensed import count_stimuli
+from repcompare.measures.rsa._methods import MIN_PAIRS
 from repcompare.measures.rsa._subsets import Rows, pairs_within
 from repcompare.measures.rsa.ceilings import noise_ceiling
 from repcompare.measures.rsa.comparators import compare_rdms
@@ -57,12 +58,15 @@ class CrossValidated:
         Fitted without the test stimuli and test subjects of the fold.
     n_constant : int
         Folds left out for a constant prediction, whose score is not defined.
+    n_pairs : ndarray of int, shape (n_rdms,)
+        Pairs that each data RDM was scored on, of all folds together.
     """
 
     scores: Vector
     fold_scores: Vector
     theta: Matrix
     n_constant: int
+    n_pairs: Rows
 
     @property
     def score(self) -> float:
@@ -148,7 +152,7 @@ def cross_validate(
     ----------
     model : RDMModel
     data : array_like, shape (n_rdms, n_pairs)
-        Complete RDMs of the model's stimuli, one per subject.
+        RDMs of the model's stimuli, one per subject, NaN where missing.
     splits : sequence of Split
         See :func:`cross`.
     method : str
@@ -163,7 +167,8 @@ def cross_validate(
     Raises
     ------
     MeasureError
-        When the prediction is constant on the test pairs of every fold that tests some data RDM, or data are constant.
+        When the prediction is constant on the test pairs of every fold that tests some data RDM, data are constant, or
+        fewer than 3 pairs are left in a fold.
 
     Examples
     --------
@@ -177,18 +182,32 @@ def cross_validate(
     k = model.n_stimuli
     table = np.full((len(splits), len(stack)), np.nan)
     theta = np.empty((len(splits), model.n_parameters))
-    constant = 0
+    constant, used = 0, np.zeros(len(stack), dtype=np.intp)
     for f, split in enumerate(splits):
         train, test = (stack[:, pairs_within(rows, k)] for rows in split[:2])
         within = [_covariance(stimulus_covariance, rows) for rows in split[:2]]
         theta[f] = fit(restrict(model, split.train_stimuli), train[split.train_rdms], method, **within[0])
         predicted = predict(restrict(model, split.test_stimuli), theta[f])
+        pairs = _test_pairs(model.name, predicted, test, split, f)
         if is_flat(predicted, method):
             constant += 1
             continue
         found = compare_rdms(predicted[None], test[split.test_rdms], method, **within[1])
         table[f, split.test_rdms] = np.asarray(found)[0]
-    return _summary(model, table, theta, constant)
+        used[split.test_rdms] += pairs
+    return _summary(model, table, theta, constant, used)
+
+
+def _test_pairs(name: str, predicted: Vector, test: Matrix, split: Split, fold: int) -> Rows:
+    """Return how many pairs prediction and every test RDM have; raise for fewer than 3."""
+    counts = (np.isfinite(predicted) & np.isfinite(test[split.test_rdms])).sum(axis=1)
+    if counts.min() < MIN_PAIRS:
+        raise MeasureError(
+            f"{name}: {int(counts.min())} of the {predicted.size} test pairs of fold {fold} are in the prediction and in"
+            f" data RDM {int(split.test_rdms[np.argmin(counts)])}; expected at least {MIN_PAIRS}; take fewer folds (larger"
+            " test sets), or leave out that RDM or the stimuli with missing pairs"
+        )
+    return np.asarray(counts, dtype=np.intp)
 
 
 def fold_ceilings(
@@ -214,7 +233,7 @@ def fold_ceilings(
     return float(np.mean([one.lower for one in found])), float(np.mean([one.upper for one in found]))
 
 
-def _summary(model: RDMModel, table: Matrix, theta: Matrix, constant: int) -> CrossValidated:
+def _summary(model: RDMModel, table: Matrix, theta: Matrix, constant: int, used: Rows) -> CrossValidated:
     """Average the scores (n_folds, n_rdms), NaN where a fold does not test an RDM or its prediction is constant."""
     tested = np.isfinite(table)
     counts = tested.sum(axis=0)
@@ -228,7 +247,7 @@ def _summary(model: RDMModel, table: Matrix, theta: Matrix, constant: int) -> Cr
     per_fold = tested.sum(axis=1)
     folds = np.full(len(table), np.nan)
     np.divide(sums.sum(axis=1), per_fold, out=folds, where=per_fold > 0)
-    return CrossValidated(sums.sum(axis=0) / counts, folds, theta, constant)
+    return CrossValidated(sums.sum(axis=0) / counts, folds, theta, constant, used)
 
 
 def _covariance(covariance: npt.ArrayLike | None, rows: Rows) -> dict[str, Any]:

@@ -187,7 +187,8 @@ def rdm(  # noqa: PLR0913  (a public door: every option is keyword-only)
     ----------
     values : array_like of real numbers, shape (n_stimuli, n_units) or, with ``stimulus``, (n_trials, n_units)
         Responses; at least 2 stimuli.  Float32 data are multiplied in float32 only where the products exceed
-        4e9 multiply-adds (crossnobis: 3e8); every sum over them is float64.
+        4e9 multiply-adds (crossnobis: 3e8, and under a given precision only where that leaves errors of about 1e-5 of
+        the largest product); every sum over them is float64.
     distance : str
         ``"correlation"``, ``"cosine"``: ``1 - r``, ``1 - cos``; ``"squared_euclidean"``, ``"euclidean"``: the mean over
         units of the squared difference, or its square root; ``"mahalanobis"``: ``(x - y)' Omega (x - y) / P``;

@@ -2,7 +2,8 @@
 
 Every fit but the feature-reweighted one needs only the inner products of the components with each other, ``A``, and with
 the pooled data, ``g``: the mean score ``theta' g / sqrt(theta' A theta)`` is largest at ``A^-1 g``, on the non-negative
-cone at the projection of the data on the cone.
+cone at the projection of the data on the cone.  Of RDMs with missing pairs (NaN) a fit takes the pairs that all
+components have, a score those that prediction and data have.
 
 References
 ----------
@@ -22,17 +23,22 @@ from repcompare.errors import MeasureError, OptionError, choose
 from repcompare.measures.rsa._condensed import count_stimuli
 from repcompare.measures.rsa._feature_weights import weighted_distances
 from repcompare.measures.rsa._least_squares import solve_normal
-from repcompare.measures.rsa._methods import FLAT, METHODS
+from repcompare.measures.rsa._methods import FLAT, METHODS, MIN_PAIRS
+from repcompare.measures.rsa._model_inner import (
+    LINEAR,
+    gram_present,
+    inner_rows,
+    pooled,
+    require_shared,
+    shared_pairs,
+)
 from repcompare.measures.rsa._subsets import Rows, pairs_within
-from repcompare.measures.rsa._whitened import coordinates, stimulus_noise
 from repcompare.measures.rsa.comparators import compare_rdms
 from repcompare.measures.rsa.reweighted import Features, checked_features, fit_weights
 
 Matrix = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float64]
 Kind = Literal["fixed", "select", "weighted", "interpolated", "reweighted"]
-
-LINEAR = ("cosine", "pearson", "whitened_cosine", "whitened_pearson")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +50,7 @@ class RDMModel:
     name : str
     kind : {"fixed", "select", "weighted", "interpolated", "reweighted"}
     rdms : ndarray, shape (n_components, n_pairs)
-        Component RDMs; empty for ``"reweighted"``.
+        Component RDMs, NaN where missing; empty for ``"reweighted"``.
     nonnegative : bool
         Weights are at least 0 (``"weighted"``, ``"reweighted"``).
     ridge : float
@@ -86,7 +92,9 @@ def fixed(rdm: npt.ArrayLike, *, name: str = "fixed") -> RDMModel:
 
 def select(rdms: npt.ArrayLike, *, name: str = "select") -> RDMModel:
     """Return a model that predicts the best of its RDMs (n_components, n_pairs) on the training data."""
-    return RDMModel(name=name, kind="select", rdms=checked_stack(rdms, name))
+    stack = checked_stack(rdms, name)
+    shared_pairs(stack, name)
+    return RDMModel(name=name, kind="select", rdms=stack)
 
 
 def weighted(rdms: npt.ArrayLike, *, nonnegative: bool = True, ridge: float = 0.0, name: str = "weighted") -> RDMModel:
@@ -94,6 +102,7 @@ def weighted(rdms: npt.ArrayLike, *, nonnegative: bool = True, ridge: float = 0.
     if not (np.isfinite(ridge) and ridge >= 0):
         raise OptionError(f"ridge={ridge!r}; expected a number >= 0")
     stack = checked_stack(rdms, name)
+    shared_pairs(stack, name)
     return RDMModel(name=name, kind="weighted", rdms=stack, nonnegative=nonnegative, ridge=float(ridge))
 
 
@@ -102,6 +111,7 @@ def interpolated(rdms: npt.ArrayLike, *, name: str = "interpolated") -> RDMModel
     stack = checked_stack(rdms, name)
     if len(stack) < 2:
         raise MeasureError(f"{name}: one RDM; an interpolated model needs at least 2")
+    shared_pairs(stack, name)
     return RDMModel(name=name, kind="interpolated", rdms=stack)
 
 
@@ -134,7 +144,7 @@ def reweighted(
 
 
 def checked_stack(rdms: npt.ArrayLike, name: str) -> Matrix:
-    """Return RDMs as float64 (n_rdms, n_pairs); raise unless they are finite and of at least 3 stimuli."""
+    """Return RDMs as float64 (n_rdms, n_pairs), NaN where missing; raise unless each has at least 3 pairs."""
     given = np.asarray(rdms)
     if given.dtype.kind not in "fiub" or given.ndim not in (1, 2) or given.size == 0:
         raise MeasureError(
@@ -143,10 +153,13 @@ def checked_stack(rdms: npt.ArrayLike, name: str) -> Matrix:
     stack: Matrix = np.atleast_2d(given.astype(np.float64))
     if count_stimuli(stack.shape[1]) < 3:
         raise MeasureError(f"{name}: RDMs of 2 stimuli; expected at least 3 stimuli")
-    if not np.isfinite(stack).all():
+    if np.isinf(stack).any():
+        raise MeasureError(f"{name}: {int(np.isinf(stack).sum())} values are infinite; expected NaN where missing")
+    counts = np.isfinite(stack).sum(axis=1)
+    if counts.min() < MIN_PAIRS:
         raise MeasureError(
-            f"{name}: {int((~np.isfinite(stack)).sum())} values are missing or infinite; fitted models need every"
-            " pair; leave out the stimuli with missing pairs"
+            f"{name}: RDM {int(np.argmin(counts))} has {int(counts.min())} finite pairs; expected at least {MIN_PAIRS};"
+            " leave it out"
         )
     return stack
 
@@ -171,42 +184,6 @@ def fit_method(method: str) -> str:
     return method if method in LINEAR else "pearson"
 
 
-def inner_rows(stack: Matrix, method: str, stimulus_covariance: npt.ArrayLike | None = None) -> Matrix:
-    """Return RDMs in coordinates whose dot products are the inner product of a linear method.
-
-    Parameters
-    ----------
-    stack : ndarray, shape (n_rdms, n_pairs)
-        Complete.
-    method : {"cosine", "pearson", "whitened_cosine", "whitened_pearson"}
-    stimulus_covariance : array_like, optional
-        Of the whitened methods.
-
-    Returns
-    -------
-    ndarray, shape (n_rdms, n_coordinates)
-        A linear function of each RDM; centred where the method is, of the length that the RDM has.
-    """
-    choose(method, LINEAR, "method")
-    if method in ("pearson", "whitened_pearson"):
-        stack = stack - stack.mean(axis=1, keepdims=True)
-    if not method.startswith("whitened"):
-        return stack
-    noise = stimulus_noise(stimulus_covariance, count_stimuli(stack.shape[1]))
-    return np.asarray(coordinates(stack, noise), dtype=np.float64)
-
-
-def pooled(rows: Matrix) -> Vector:
-    """Return the mean of the rows scaled to unit length; raise where one has none (constant or zero RDMs)."""
-    length = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-    if not length.min() > FLAT * max(float(np.abs(rows).max()), np.finfo(np.float64).tiny):
-        raise MeasureError(
-            f"data RDM {int(np.argmin(length))} is constant (or zero) on the training pairs; leave it out, or use other"
-            " stimuli"
-        )
-    return np.asarray((1 / length) @ rows / len(rows), dtype=np.float64)
-
-
 def gram_of(
     model: RDMModel, data: Matrix, method: str, stimulus_covariance: npt.ArrayLike | None = None
 ) -> tuple[Matrix, Vector]:
@@ -217,7 +194,7 @@ def gram_of(
     model : RDMModel
         With component RDMs.
     data : ndarray, shape (n_rdms, n_pairs)
-        Complete.
+        NaN where missing; see :func:`~repcompare.measures.rsa._model_inner.gram_present`.
     method : str
         Comparator; see :func:`fit_method`.
     stimulus_covariance : array_like, optional
@@ -231,6 +208,8 @@ def gram_of(
         Their inner products with the mean of the data RDMs, each scaled to unit length.
     """
     linear = fit_method(method)
+    if np.isnan(model.rdms).any() or np.isnan(data).any():
+        return gram_present(model.name, model.rdms, data, linear, stimulus_covariance)
     components = inner_rows(model.rdms, linear, stimulus_covariance)
     # a component without variation on these pairs is rounding only: it gets the weight 0
     peak = np.abs(model.rdms).max(axis=1, initial=0.0)
@@ -314,10 +293,10 @@ def fit(
     ----------
     model : RDMModel
     data : ndarray, shape (n_rdms, n_pairs)
-        Complete RDMs of the model's stimuli.
+        RDMs of the model's stimuli, NaN where missing.
     method : str
         Comparator.  Weights of rank methods are fitted with pearson; ``"select"`` takes the component with the
-        largest mean score of the method itself.
+        largest mean score of the method itself, on the pairs that all components have.
     stimulus_covariance : array_like, optional
         Of the whitened methods.
 
@@ -329,7 +308,7 @@ def fit(
     Raises
     ------
     MeasureError
-        On another number of pairs, missing values, constant data RDMs, or components that are all constant.
+        On another number of pairs, fewer than 3 of them, constant data RDMs, or components that are all constant.
     OptionError
         On a method that has no inner product.
 
@@ -353,20 +332,23 @@ def fit(
 
 
 def _select(model: RDMModel, data: Matrix, method: str, covariance: npt.ArrayLike | None) -> Vector:
-    usable = np.flatnonzero([not is_flat(row, method) for row in model.rdms])
+    present = shared_pairs(model.rdms, model.name)
+    require_shared(data, present, model.name)
+    rdms = np.where(present, model.rdms, np.nan)
+    usable = np.flatnonzero([not is_flat(row, method) for row in rdms])
     if not usable.size:
         raise MeasureError(
             f"{model.name}: every component is constant (or zero) on the training pairs; use more stimuli"
         )
     options: dict[str, Any] = {} if covariance is None else {"stimulus_covariance": covariance}
-    scores = np.asarray(compare_rdms(model.rdms[usable], data, method, **options)).mean(axis=1)
-    theta = np.zeros(len(model.rdms))
+    scores = np.asarray(compare_rdms(rdms[usable], data, method, **options)).mean(axis=1)
+    theta = np.zeros(len(rdms))
     theta[usable[np.argmax(scores)]] = 1.0
     return theta
 
 
 def predict(model: RDMModel, theta: npt.ArrayLike) -> Vector:
-    """Return the RDM (n_pairs,) that a model predicts with parameters ``theta``.
+    """Return the RDM (n_pairs,) that a model predicts with parameters ``theta``; NaN where a component it uses is missing.
 
     Examples
     --------
@@ -378,11 +360,12 @@ def predict(model: RDMModel, theta: npt.ArrayLike) -> Vector:
         raise MeasureError(f"{model.name}: theta has shape {weights.shape}; expected ({model.n_parameters},)")
     if model.features is not None:
         return weighted_distances(model.features.values, weights)
-    return np.asarray(weights @ model.rdms, dtype=np.float64)
+    used = weights != 0
+    return np.asarray(weights[used] @ model.rdms[used], dtype=np.float64)
 
 
 def same_pairs(model: RDMModel, data: npt.ArrayLike) -> Matrix:
-    """Return data RDMs as float64 (n_rdms, n_pairs); raise unless they are complete and of the model's stimuli."""
+    """Return data RDMs as float64 (n_rdms, n_pairs), NaN where missing; raise unless they are of the model's stimuli."""
     stack = checked_stack(data, "data")
     if stack.shape[1] != model.rdms.shape[1]:
         raise MeasureError(
@@ -394,6 +377,6 @@ def same_pairs(model: RDMModel, data: npt.ArrayLike) -> Matrix:
 
 def is_flat(rdm: Vector, method: str) -> bool:
     """Is no score of this RDM defined: is it zero, or (where the method centres) constant?"""
-    low, high = float(rdm.min()), float(rdm.max())
+    low, high = float(np.nanmin(rdm)), float(np.nanmax(rdm))
     peak, kind = max(-low, high), METHODS[method]
     return peak == 0 or ((kind.centred or kind.ordinal) and high - low <= (0.0 if kind.ordinal else FLAT) * peak)

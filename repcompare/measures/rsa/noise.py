@@ -16,6 +16,7 @@ import numpy.typing as npt
 import scipy.linalg
 
 from repcompare.errors import MeasureError, OptionError, choose
+from repcompare.kernels.rdm import upper_if_symmetric
 from repcompare.measures.rsa._covariance import Matrix, Noise, Vector, cholesky
 from repcompare.measures.rsa._shrinkage import ledoit_wolf, project_out, residuals, schaefer_strimmer
 from repcompare.measures.rsa._trials import Labels, code
@@ -193,12 +194,15 @@ def as_noise(precision: npt.ArrayLike, n_units: int) -> Noise:
             f"the noise precision has shape {given.shape}; expected ({n_units}, {n_units}) for the units"
         )
     peak = float(np.abs(np.diagonal(given)).max())  # no entry of a positive definite matrix is larger
-    if not np.isfinite(peak) or not _symmetric(given, SYMMETRIC * peak):
+    upper = np.empty(given.shape, dtype=np.float32)
+    if not np.isfinite(peak) or not upper_if_symmetric(given, SYMMETRIC * peak, upper):
         if not np.isfinite(given).all():
             raise MeasureError("the noise precision has NaN or infinite values; expected finite numbers")
         raise MeasureError("the noise precision is not symmetric; expected the inverse of a covariance matrix")
-    _require_definite(given)
-    return Noise(method="precision", n_units=n_units, given=given)
+    single = _single_factor(upper, np.diagonal(given))
+    if single is None:
+        cholesky(given, "the noise precision")
+    return Noise(method="precision", n_units=n_units, given=given, single=single)
 
 
 def average(noises: Sequence[Noise]) -> Noise:
@@ -233,19 +237,14 @@ def resolve(noise: Any, n_units: int) -> Noise | None:
     return as_noise(noise, n_units)
 
 
-def _symmetric(matrix: Matrix, tolerance: float) -> bool:
-    """Is a square matrix symmetric?  Compared in blocks that stay in the cache."""
-    step = 256
-    for i in range(0, len(matrix), step):
-        for j in range(0, i + 1, step):
-            gap = matrix[i : i + step, j : j + step] - matrix[j : j + step, i : i + step].T
-            if not max(gap.max(), -gap.min()) <= tolerance:  # NaN too
-                return False
-    return True
+def _single_factor(upper: npt.NDArray[np.float32], diagonal: Vector) -> npt.NDArray[np.float32] | None:
+    """Return the lower factor of a matrix given by its upper triangle, which is overwritten; None when rounding decides.
 
-
-def _require_definite(matrix: Matrix) -> None:
-    """Raise unless positive definite; single precision settles all but the badly conditioned, in half the time."""
-    _, failed = scipy.linalg.lapack.spotrf(matrix.T.astype(np.float32), lower=1, clean=0, overwrite_a=1)
-    if failed:
-        cholesky(matrix, "the noise precision")
+    Single precision settles in half the time that all but the badly conditioned are positive definite: what a unit has
+    beside the units before it must stand out from the rounding of as many products.
+    """
+    factor, failed = scipy.linalg.lapack.spotrf(upper.T, lower=1, clean=0, overwrite_a=1)
+    pivots = np.square(np.diagonal(factor).astype(np.float64))
+    settled = not failed and bool((pivots > len(upper) * np.finfo(np.float32).eps * diagonal).all())
+    settled = settled and bool(np.isfinite(pivots).all())  # larger values than float32 has
+    return factor if settled else None

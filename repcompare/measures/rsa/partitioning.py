@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from repcompare.errors import MeasureError
-from repcompare.measures.rsa._least_squares import solve_normal
-from repcompare.measures.rsa._methods import FLAT
-from repcompare.measures.rsa._ranked import midranks
-from repcompare.measures.rsa._subsets import Rows, pairs_within
+from repcompare.measures.rsa._methods import FLAT, MIN_PAIRS
+from repcompare.measures.rsa._model_inner import shared_pairs
+from repcompare.measures.rsa._partition_moments import Moments, Pieces, explained, fitted, pieces
+from repcompare.measures.rsa._subsets import Rows
 from repcompare.measures.rsa.crossvalidation import Split
 
 Matrix = npt.NDArray[np.float64]
@@ -43,12 +43,15 @@ class Partition:
         ``r2`` of all groups.
     unique : ndarray, shape (n_groups, n_rdms)
         ``r2`` of all groups minus ``r2`` of all the others.
+    n_pairs : ndarray of int, shape (n_rdms,)
+        Pairs that a data RDM shares with all models.
     """
 
     subsets: tuple[tuple[int, ...], ...]
     r2: Matrix
     parts: Matrix
     unique: Matrix
+    n_pairs: Rows
 
 
 def partition_variance(
@@ -68,12 +71,13 @@ def partition_variance(
     Parameters
     ----------
     groups : sequence of ndarray, shape (n_components, n_pairs)
-        Model RDMs; 1 to 6 groups.
+        Model RDMs; 1 to 6 groups.  NaN where missing: the pairs that all models have are used, for every set of models.
     data : ndarray, shape (n_rdms, n_pairs)
+        NaN where missing: each RDM is fitted and explained on its own pairs.
     splits : sequence of Split, optional
-        Held-out stimuli and data RDMs: weights fitted to the mean of the training RDMs, R^2 on pairs within the test
-        stimuli, averaged over the folds that test an RDM; parts may be negative.  None: each data RDM is fitted and
-        explained on all pairs.
+        Held-out stimuli and data RDMs: weights fitted to the training RDMs (their normal equations are summed), R^2 on
+        pairs within the test stimuli, averaged over the folds that test an RDM; parts may be negative.  None: each data
+        RDM is fitted and explained on all pairs.
     nonnegative : bool
         Keep the weights of model RDMs at 0 or above.
     ranked : bool
@@ -86,7 +90,7 @@ def partition_variance(
     Raises
     ------
     MeasureError
-        On no group or more than 6, other numbers of pairs, missing values, or constant RDMs.
+        On no group or more than 6, other numbers of pairs, fewer than 3 pairs of an RDM in a fold, or constant RDMs.
 
     Examples
     --------
@@ -95,15 +99,31 @@ def partition_variance(
     >>> bool(np.isclose(found.parts.sum(), found.r2[-1, 0])), round(float(found.r2[-1, 0]), 12)
     (True, 1.0)
     """
+    subsets, chosen, given = prepared(groups, data, ranked)
+    if splits is None:
+        r2 = in_sample(given, np.ones(given.k), chosen, nonnegative)
+    else:
+        r2 = _held_out(given, splits, chosen, nonnegative)
+    parts = parts_matrix(subsets) @ r2
+    return Partition(subsets, r2, parts, parts[: len(groups)], given.n_pairs())
+
+
+def prepared(
+    groups: Sequence[Matrix], data: Matrix, ranked: bool
+) -> tuple[tuple[tuple[int, ...], ...], list[Rows], Pieces]:
+    """Return every set of groups, its model RDMs, and all RDMs ready for any draw of stimuli."""
     owner, stack = _checked(groups, data)
     subsets = all_subsets(len(groups))
-    chosen = [np.flatnonzero(np.isin(owner, subset)) for subset in subsets]
-    if splits is None:
-        whole = moments(stack, data, ranked)
-        r2 = _explained(whole.gram, whole.cross, whole, chosen, nonnegative)
-    else:
-        r2 = _held_out(stack, data, splits, chosen, (nonnegative, ranked))
-    return _decompose(subsets, r2)
+    given = pieces(stack, data, ranked)
+    _require_defined(given.at(np.ones(given.k)), np.arange(given.n_rdms))
+    return subsets, [np.flatnonzero(np.isin(owner, subset)) for subset in subsets], given
+
+
+def in_sample(given: Pieces, counts: npt.ArrayLike, chosen: Sequence[Rows], nonnegative: bool) -> Matrix:
+    """Return R^2 (n_subsets, n_rdms) of each data RDM fitted and explained on all pairs of a draw of stimuli (k,)."""
+    found = given.at(counts)
+    weights = fitted(found, np.eye(given.n_rdms), chosen, nonnegative, shared=len(given.stacks) == 1)
+    return explained(weights, found, np.arange(given.n_rdms), chosen)
 
 
 def all_subsets(n: int) -> tuple[tuple[int, ...], ...]:
@@ -117,96 +137,70 @@ def all_subsets(n: int) -> tuple[tuple[int, ...], ...]:
     return tuple(subset for size in range(1, n + 1) for subset in combinations(range(n), size))
 
 
-@dataclass(frozen=True)
-class Moments:
-    """Inner products on one set of pairs.
-
-    Attributes
-    ----------
-    gram : ndarray, shape (n_components, n_components)
-        Of the centred model RDMs, over the number of pairs.
-    cross : ndarray, shape (n_components, n_rdms)
-        With the standardised data RDMs, over the number of pairs.
-    """
-
-    gram: Matrix
-    cross: Matrix
-
-
-def moments(stack: Matrix, data: Matrix, ranked: bool) -> Moments:
-    """Return inner products of model RDMs (n_components, n_pairs) and data RDMs (n_rdms, n_pairs)."""
-    n = data.shape[1]
-    if ranked:
-        stack, data = (np.stack([midranks(row) for row in rows]) / n for rows in (stack, data))
-    x = stack - stack.mean(axis=1, keepdims=True)
-    x[np.abs(x).max(axis=1) <= FLAT * np.abs(stack).max(axis=1)] = 0.0  # constant on these pairs: rounding only
-    y = data - data.mean(axis=1, keepdims=True)
-    scale = y.std(axis=1)
-    flat = scale <= FLAT * np.abs(data).max(axis=1)
-    if flat.any():
-        raise MeasureError(
-            f"data RDM {int(np.argmax(flat))} is constant on the pairs that are fitted or scored; leave it out, or use"
-            " other stimuli"
-        )
-    return Moments(x @ x.T / n, x @ (y / scale[:, None]).T / n)
-
-
-def _explained(gram: Matrix, targets: Matrix, test: Moments, chosen: Sequence[Rows], nonnegative: bool) -> Matrix:
-    """Return R^2 (n_subsets, n_test_rdms) of weights fitted to targets (n_components, n_test_rdms or 1)."""
-    out = np.empty((len(chosen), test.cross.shape[1]))
-    for row, columns in enumerate(chosen):
-        square = np.ix_(columns, columns)
-        inside, wanted = gram[square], targets[columns]
-        if nonnegative:
-            theta = np.stack([solve_normal(inside, target, nonnegative=True) for target in wanted.T], axis=1)
-        else:
-            theta = solve_normal(inside, wanted)
-        out[row] = (2 * theta * test.cross[columns] - theta * (test.gram[square] @ theta)).sum(axis=0)
-    return out
-
-
-def _held_out(
-    stack: Matrix, data: Matrix, splits: Sequence[Split], chosen: Sequence[Rows], how: tuple[bool, bool]
-) -> Matrix:
+def _held_out(given: Pieces, splits: Sequence[Split], chosen: Sequence[Rows], nonnegative: bool) -> Matrix:
     """Return the mean R^2 (n_subsets, n_rdms) over the folds that test an RDM."""
-    nonnegative, ranked = how
-    k = (1 + int(np.sqrt(1 + 8 * data.shape[1]))) // 2
-    sums, counts = np.zeros((len(chosen), len(data))), np.zeros(len(data))
+    sums, counts = np.zeros((len(chosen), given.n_rdms)), np.zeros(given.n_rdms)
     known: dict[bytes, Moments] = {}  # folds over subjects share those of their stimuli
 
-    def at(rows: Rows) -> Moments:
+    def at(rows: Rows, who: Rows) -> Moments:
         key = rows.tobytes()
         if key not in known:
-            inside = pairs_within(rows, k)
-            known[key] = moments(stack[:, inside], data[:, inside], ranked)
+            known[key] = given.at(np.bincount(rows, minlength=given.k))
+        _require_defined(known[key], who)
         return known[key]
 
     for split in splits:
-        train, test = at(split.train_stimuli), at(split.test_stimuli)
-        target = train.cross[:, split.train_rdms].mean(axis=1, keepdims=True)
-        held = Moments(test.gram, test.cross[:, split.test_rdms])
-        sums[:, split.test_rdms] += _explained(train.gram, target, held, chosen, nonnegative)
+        train, test = at(split.train_stimuli, split.train_rdms), at(split.test_stimuli, split.test_rdms)
+        trainings = np.bincount(split.train_rdms, minlength=given.n_rdms)[None].astype(np.float64)
+        weights = fitted(train, trainings, chosen, nonnegative, shared=len(given.stacks) == 1)
+        which = np.full(given.n_rdms, -1)
+        which[split.test_rdms] = 0
+        sums[:, split.test_rdms] += explained(weights, test, which, chosen)[:, split.test_rdms]
         counts[split.test_rdms] += 1
     if not counts.all():
         raise MeasureError(f"no fold tests data RDM {int(np.argmin(counts))}; expected each to be tested")
     return sums / counts
 
 
-def _decompose(subsets: tuple[tuple[int, ...], ...], r2: Matrix) -> Partition:
-    """Return the parts: ``c(A) = sum over B in A of (-1)^(|A|-|B|) h(B)``, ``h(B) = R^2(all) - R^2(all but B)``."""
+def _require_defined(found: Moments, who: Rows) -> None:
+    """Raise where one of some data RDMs has fewer than 3 pairs, or is constant on them."""
+    few = who[found.size[who] < MIN_PAIRS]
+    if few.size:
+        raise MeasureError(
+            f"data RDM {int(few[0])} shares fewer than {MIN_PAIRS} pairs with all models on the stimuli of a fold; take"
+            " fewer folds (larger test sets), or leave out that RDM or the stimuli with missing pairs"
+        )
+    flat = who[np.isnan(found.cross[:, who]).any(axis=0)]
+    if flat.size:
+        raise MeasureError(
+            f"data RDM {int(flat[0])} is constant on the pairs that are fitted or scored; leave it out, or use other"
+            " stimuli"
+        )
+
+
+def parts_matrix(subsets: tuple[tuple[int, ...], ...]) -> Matrix:
+    """Return the matrix that turns the R^2 of all subsets into the parts.
+
+    ``c(A) = sum over B in A of (-1)^(|A|-|B|) h(B)``, ``h(B) = R^2(all) - R^2(all but B)``.
+
+    Examples
+    --------
+    >>> parts_matrix(all_subsets(2)) @ np.array([0.5, 0.4, 0.7])
+    array([0.3, 0.2, 0.2])
+    """
     place = {frozenset(subset): row for row, subset in enumerate(subsets)}
     everything = frozenset(subsets[-1])
-    without = {
-        inside: r2[place[everything - inside]] if everything - inside else np.zeros(r2.shape[1]) for inside in place
-    }
-    lost = {inside: r2[-1] - rest for inside, rest in without.items()}
-    parts = np.zeros_like(r2)
+    lost = np.zeros((len(subsets), len(subsets)))
+    lost[:, -1] = 1.0
+    for inside, row in place.items():
+        if everything - inside:
+            lost[row, place[everything - inside]] -= 1.0
+    out = np.zeros_like(lost)
     for whole, row in place.items():
-        for inside, gain in lost.items():
+        for inside, line in place.items():
             if inside <= whole:
-                parts[row] += (-1) ** (len(whole) - len(inside)) * gain
-    unique = np.stack([lost[frozenset({g})] for g in sorted(everything)])
-    return Partition(subsets, r2, parts, unique)
+                out[row] += (-1) ** (len(whole) - len(inside)) * lost[line]
+    return out
 
 
 def _checked(groups: Sequence[Matrix], data: Matrix) -> tuple[Rows, Matrix]:
@@ -221,12 +215,10 @@ def _checked(groups: Sequence[Matrix], data: Matrix) -> tuple[Rows, Matrix]:
         raise MeasureError(f"RDMs have {sorted(sizes)} pairs; expected the same stimuli in the same order everywhere")
     stack = np.concatenate(list(groups))
     for name, rows in (("models", stack), ("data", data)):
-        if not np.isfinite(rows).all():
-            raise MeasureError(
-                f"{name}: {int((~np.isfinite(rows)).sum())} values are missing or infinite; leave out the stimuli with"
-                " missing pairs"
-            )
-    flat = np.ptp(stack, axis=1) <= FLAT * np.abs(stack).max(axis=1)
+        if np.isinf(rows).any():
+            raise MeasureError(f"{name}: {int(np.isinf(rows).sum())} values are infinite; expected NaN where missing")
+    inside = np.where(shared_pairs(stack, "models"), stack, np.nan)
+    flat = np.nanmax(inside, axis=1) - np.nanmin(inside, axis=1) <= FLAT * np.nanmax(np.abs(inside), axis=1)
     if flat.any():
         raise MeasureError(f"model RDM {int(np.argmax(flat))} is constant; it explains no variance; leave it out")
     return np.repeat(np.arange(len(groups)), [len(rows) for rows in groups]), stack

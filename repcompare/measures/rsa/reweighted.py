@@ -9,7 +9,7 @@ Kaniuth & Hebart 2022, NeuroImage 257:119294; Storrs et al. 2021, Journal of Cog
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from repcompare.errors import MeasureError, OptionError, choose
 from repcompare.measures.rsa._condensed import count_stimuli
-from repcompare.measures.rsa._feature_weights import weight_path, weighted_distances
-from repcompare.measures.rsa._methods import FLAT, METHODS
+from repcompare.measures.rsa._feature_weights import path_present, weight_path, weighted_distances
+from repcompare.measures.rsa._methods import FLAT, METHODS, MIN_PAIRS
 from repcompare.measures.rsa._subsets import Rows, pairs_within, parts, shuffle_splits
 from repcompare.measures.rsa.comparators import compare_rdms
 
@@ -29,6 +29,7 @@ Vector = npt.NDArray[np.float64]
 PENALTIES = tuple(float(v) for v in np.logspace(-3, 3, 13))
 INNER_FOLDS = 5
 MIN_STIMULI = 9
+LEAST_TRAINED = 6  # stimuli that can be parted to choose a penalty
 FULL_FOLDS_FROM = 14
 MIN_TEST_STIMULI = 3  # whose 3 pairs have no Fisher z: its variance is 1 / (pairs - 3)
 LARGEST_Z = 1 - 1e-6  # a perfect fold would have an infinite Fisher z
@@ -87,6 +88,8 @@ class FeatureReweighted:
         Predictions that were constant.
     refit : Fit
         On all stimuli: descriptive, not what the scores are of.
+    n_pairs : ndarray of int, shape (n_rdms,)
+        Pairs that each data RDM has.
     """
 
     scores: Vector
@@ -95,6 +98,7 @@ class FeatureReweighted:
     fold_penalties: Matrix
     n_constant: int
     refit: Fit
+    n_pairs: Rows
 
 
 def checked_features(
@@ -156,13 +160,8 @@ def fit_targets(features: Features, values: Matrix, targets: Matrix, seed: Seque
 def _best_penalties(features: Features, values: Matrix, targets: Matrix, seed: Sequence[int]) -> Rows:
     """Return which penalty has the least error per target; of equal ones the largest."""
     k, t = len(values), len(targets)
-    folds = min(INNER_FOLDS, k // 2)  # a test set needs one pair
-    if k < 6:
-        raise MeasureError(
-            f"{k} training stimuli cannot choose among penalties; give one penalty, or at least 6 stimuli"
-        )
     error = np.zeros((len(features.penalties), t))
-    for train, test in parts(k, folds, seed):
+    for train, test in inner_parts(k, seed):
         inside, held = targets[:, pairs_within(train, k)], targets[:, pairs_within(test, k)]
         centre = inside.mean(axis=1)
         weights, mean = weight_path(values[train], inside - centre[:, None], features.penalties, features.nonnegative)
@@ -172,23 +171,80 @@ def _best_penalties(features: Features, values: Matrix, targets: Matrix, seed: S
     return np.asarray(np.argmin(error, axis=0), dtype=np.intp)
 
 
+def inner_parts(k: int, seed: Sequence[int]) -> Iterator[tuple[Rows, Rows]]:
+    """Return the folds over training stimuli that choose a penalty."""
+    if k < LEAST_TRAINED:
+        raise MeasureError(
+            f"{k} training stimuli cannot choose among penalties; give one penalty, or at least {LEAST_TRAINED} stimuli"
+        )
+    return parts(k, min(INNER_FOLDS, k // 2), seed)  # a test set needs one pair
+
+
+def _fitted(features: Features, values: Matrix, z: Matrix, level: str, seed: Sequence[int]) -> Fit:
+    """Fit standardised RDMs (n_rdms, n_pairs), each on its own or all together."""
+    if not np.isnan(z).any():
+        return fit_targets(features, values, z if level == "rdm" else z.mean(axis=0)[None], seed)
+    groups = z[:, None] if level == "rdm" else z[None]
+    found = [fit_present(features, values, rows, seed) for rows in groups]
+    joined = (np.concatenate([getattr(one, name) for one in found]) for name in ("intercept", "penalty"))
+    return Fit(np.concatenate([one.weights for one in found], axis=1), *joined)
+
+
+def fit_present(features: Features, values: Matrix, rows: Matrix, seed: Sequence[int]) -> Fit:
+    """Fit one set of weights to RDMs (n_rdms, n_pairs) with missing pairs, each on the pairs that it has.
+
+    The penalty is chosen as in :func:`fit_targets`, by the squared error on the held-out pairs that are there.  The
+    intercept is the mean over the RDMs.
+    """
+    best, k = 0, len(values)
+    if len(features.penalties) > 1:
+        error = np.zeros(len(features.penalties))
+        for train, test in inner_parts(k, seed):
+            inside, held = rows[:, pairs_within(train, k)], rows[:, pairs_within(test, k)]
+            _require_pairs(inside)
+            weights, mean, centre = path_present(values[train], inside, features.penalties, features.nonnegative)
+            predicted = weighted_distances(values[test], weights.T).T[:, None] - (weights @ mean.T)[..., None]
+            error += np.nansum(np.square(predicted + centre[:, None] - held), axis=(1, 2))
+        best = int(np.argmin(error))
+    weights, mean, centre = path_present(values, rows, features.penalties[best : best + 1], features.nonnegative)
+    intercept = (centre - mean @ weights[0]).mean()
+    return Fit(weights.T, np.array([intercept]), np.array(features.penalties)[[best]])
+
+
 def fit_weights(features: Features, data: Matrix) -> Vector:
-    """Return the weights (n_features,) that predict the mean of the standardised data RDMs (n_rdms, n_pairs) best."""
+    """Return the weights (n_features,) that predict the standardised data RDMs (n_rdms, n_pairs) best on average."""
     z, _, scale = standardised(data)
-    found = fit_targets(features, features.values, z.mean(axis=0)[None], [features.seed])
+    found = _fitted(features, features.values, z, "group", [features.seed])
     return np.asarray(found.weights[:, 0] * scale.mean(), dtype=np.float64)
 
 
 def standardised(data: Matrix) -> tuple[Matrix, Vector, Vector]:
-    """Return RDMs with mean 0 and variance 1 over pairs, their means and standard deviations; raise for constant ones."""
-    mean, scale = data.mean(axis=1), data.std(axis=1)
-    flat = scale <= FLAT * np.abs(data).max(axis=1)
+    """Return RDMs with mean 0 and variance 1 over the pairs they have, their means and standard deviations.
+
+    Raises
+    ------
+    MeasureError
+        For fewer than 3 pairs, and constant RDMs.
+    """
+    _require_pairs(data)
+    mean, scale = np.nanmean(data, axis=1), np.nanstd(data, axis=1)
+    flat = scale <= FLAT * np.nanmax(np.abs(data), axis=1)
     if flat.any():
         raise MeasureError(
             f"data RDM {int(np.argmax(flat))} is constant on the pairs that are fitted or scored; leave it out, or use"
             " other stimuli"
         )
     return (data - mean[:, None]) / scale[:, None], mean, scale
+
+
+def _require_pairs(data: Matrix) -> None:
+    """Raise where an RDM has fewer than 3 pairs."""
+    counts = np.isfinite(data).sum(axis=1)
+    if counts.min() < MIN_PAIRS:
+        raise MeasureError(
+            f"data RDM {int(np.argmin(counts))} has {int(counts.min())} of the {data.shape[1]} pairs that are fitted or"
+            f" scored; expected at least {MIN_PAIRS}; leave it out, or the stimuli with missing pairs"
+        )
 
 
 def outer_folds(n_stimuli: int) -> int:
@@ -224,7 +280,7 @@ def fr_rsa(
     features : Features
         See :func:`checked_features`.
     data : ndarray, shape (n_rdms, n_pairs)
-        Complete.
+        NaN where missing: each RDM is fitted, standardised and scored on the pairs that it has.
     method : str
         Comparator of the held-out scores; the fit is least squares.
     level : {"rdm", "group"}
@@ -239,7 +295,7 @@ def fr_rsa(
     Raises
     ------
     MeasureError
-        On fewer than 9 stimuli, data of other stimuli, missing pairs, or constant data.
+        On fewer than 9 stimuli, data of other stimuli, fewer than 3 pairs of an RDM in a fold, or constant data.
     OptionError
         On an option that is not on the menu.
 
@@ -256,10 +312,10 @@ def fr_rsa(
         raise OptionError(f"repeats={repeats}; expected at least 1")
     x, k = features.values, len(features.values)
     folds = outer_folds(k)
-    if data.ndim != 2 or count_stimuli(data.shape[1]) != k or not np.isfinite(data).all():
+    if data.ndim != 2 or count_stimuli(data.shape[1]) != k or np.isinf(data).any():
         raise MeasureError(
-            f"data have shape {data.shape}, {int((~np.isfinite(data)).sum())} values missing; expected complete RDMs "
-            f"(n_rdms, {k * (k - 1) // 2}) of the {k} stimuli of the features"
+            f"data have shape {data.shape}, {int(np.isinf(data).sum())} values infinite; expected RDMs "
+            f"(n_rdms, {k * (k - 1) // 2}) of the {k} stimuli of the features, NaN where missing"
         )
     splits = [
         (r, f, *rows) for r in range(repeats) for f, rows in enumerate(shuffle_splits(k, folds, [features.seed, r]))
@@ -267,8 +323,8 @@ def fr_rsa(
     scores, equal = np.empty((len(splits), len(data))), np.empty((len(splits), len(data)))
     penalties, constant = [], 0
     for row, (r, f, train, test) in enumerate(splits):
-        targets = _targets(data[:, pairs_within(train, k)], level)[0]
-        found = fit_targets(features, x[train], targets, [features.seed, r, f])
+        z = standardised(data[:, pairs_within(train, k)])[0]
+        found = _fitted(features, x[train], z, level, [features.seed, r, f])
         held = data[:, pairs_within(test, k)]
         scores[row], flat = _held_out(weighted_distances(x[test], found.weights), held, method)
         equal[row], _ = _held_out(weighted_distances(x[test], np.ones((x.shape[1], 1))), held, method)
@@ -277,29 +333,27 @@ def fr_rsa(
     n_test = len(splits[0][3])
     refit = _refit(features, data, level)
     means = (_fisher_mean(values, n_test) for values in (scores, equal))
-    return FeatureReweighted(next(means), scores, next(means), np.array(penalties), constant, refit)
-
-
-def _targets(data: Matrix, level: str) -> tuple[Matrix, Vector, Vector]:
-    """Return what is fitted (n_targets, n_pairs), and the units to go back to."""
-    z, mean, scale = standardised(data)
-    if level == "rdm":
-        return z, mean, scale
-    return z.mean(axis=0)[None], mean.mean(keepdims=True), scale.mean(keepdims=True)
+    return FeatureReweighted(next(means), scores, next(means), np.array(penalties), constant, refit, _present(data))
 
 
 def _refit(features: Features, data: Matrix, level: str) -> Fit:
     """Return the fit to all stimuli, in the units of the data (of their average, at group level)."""
-    targets, mean, scale = _targets(data, level)
-    found = fit_targets(features, features.values, targets, [features.seed])
+    z, mean, scale = standardised(data)
+    if level == "group":
+        mean, scale = mean.mean(keepdims=True), scale.mean(keepdims=True)
+    found = _fitted(features, features.values, z, level, [features.seed])
     return Fit(found.weights * scale, mean + found.intercept * scale, found.penalty)
+
+
+def _present(data: Matrix) -> Rows:
+    return np.asarray(np.isfinite(data).sum(axis=1), dtype=np.intp)
 
 
 def _held_out(predicted: Matrix, held: Matrix, method: str) -> tuple[Vector, int]:
     """Score predictions (n_pairs, n_targets or 1) against data (n_rdms, n_pairs); count constant ones, which score 0."""
-    size = np.abs(predicted).max(axis=0)
-    flat = np.broadcast_to(np.ptp(predicted, axis=0) <= FLAT * size, len(held))
-    columns = np.broadcast_to(predicted, (len(predicted), len(held)))
+    _require_pairs(held)
+    columns = np.where(np.isfinite(held.T), predicted, np.nan)
+    flat = np.nanmax(columns, axis=0) - np.nanmin(columns, axis=0) <= FLAT * np.nanmax(np.abs(columns), axis=0)
     options: dict[str, Any] = {"method": method}
     pairs = zip(columns.T, held, flat, strict=True)
     return np.array([0.0 if none else compare_rdms(p, d, **options) for p, d, none in pairs]), int(flat.sum())

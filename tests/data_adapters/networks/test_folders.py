@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+
 import h5py
 import numpy as np
 import pytest
 from scipy.io import savemat
 
 import repcompare as rc
-from repcompare.errors import FormatError
+from repcompare.errors import FormatError, MissingExtraError
 from tests.data_adapters.networks.torch_bytes import Tensor, save_zip
+from tests.data_adapters.recordings.files import stamped
 
 IDS = ["a/cat.jpg", "a/dog.jpg", "b/owl.jpg"]
 X = np.arange(12, dtype=np.float32).reshape(3, 4)
 MAPS = np.arange(24, dtype=np.float16).reshape(3, 2, 2, 2)
+
+
+def write_v73(file, content):
+    with h5py.File(file, "w", userblock_size=512) as f:
+        for name, values in content.items():
+            f.create_dataset(name, data=values.T).attrs["MATLAB_class"] = np.bytes_("single")
+    stamped(file)
 
 
 @pytest.fixture
@@ -40,6 +51,41 @@ def test_thingsvision(things, kind):
     assert part["stimulus"].values.tolist() == IDS
     np.testing.assert_array_equal(part["response"].values, X)
     np.testing.assert_array_equal(part["response"].isel(stimulus=[2, 0], unit=[1, 3]).values, X[[2, 0]][:, [1, 3]])
+
+
+@pytest.mark.parametrize("v73", [False, True])
+def test_thingsvision_matlab_of_either_version(things, v73):
+    file = things / "features.mat"
+    if v73:
+        write_v73(file, {"features": X})
+    else:
+        savemat(file, {"features": X})
+    tree = rc.read(things)
+    assert tree["features"]["response"].variable._in_memory is not v73
+    np.testing.assert_array_equal(tree["features"]["response"].isel(stimulus=[2, 0]).values, X[[2, 0]])
+    np.testing.assert_array_equal(tree["features"]["response"].values, X)
+    tree.close()
+
+
+@pytest.mark.parametrize("v73", [False, True])
+def test_thingsvision_matlab_with_a_variable_per_picture(tmp_path, v73):
+    names = ["owl_jpg", "cat_jpg", "dog_jpg"]
+    (tmp_path / "file_names.txt").write_text("\n".join(names))
+    write = write_v73 if v73 else savemat
+    write(tmp_path / "features.mat", {n: X[i : i + 1] for i, n in reversed(list(enumerate(names)))})
+    ds = rc.read(tmp_path)["features"]
+    assert ds["stimulus"].values.tolist() == names
+    np.testing.assert_array_equal(ds["response"].values, X)
+    write(tmp_path / "features.mat", dict(zip(names, MAPS.astype(np.float32), strict=True)))
+    np.testing.assert_array_equal(rc.read(tmp_path)["features"]["response"].values, MAPS.reshape(3, 8))
+    with pytest.raises(FormatError, match=r"the pictures have 96 bytes; the limit is 90" if v73 else "raise memory="):
+        rc.read(tmp_path, memory=90)
+    write(tmp_path / "features.mat", {"owl_jpg": X[:1], "cat_jpg": X[1:2, :3], "dog_jpg": X[2:]})
+    with pytest.raises(FormatError, match=r"cat_jpg has shape \(3,\); owl_jpg has \(4,\)"):
+        rc.read(tmp_path)
+    write(tmp_path / "features.mat", {"owl_jpg": X[:1], "cat_jpg": X[1:2]})
+    with pytest.raises(FormatError, match=r"has no variable for 'dog_jpg' of file_names.txt"):
+        rc.read(tmp_path)
 
 
 def test_thingsvision_chunks_are_joined_by_number(things):
@@ -148,6 +194,45 @@ def test_deepnsd(tmp_path):
     assert any("no voxel_metadata.csv" in h for h in rc.read(tmp_path).attrs["history"])
     (tmp_path / "voxel_betas.csv").write_text(BETAS.replace("5", "x"))
     with pytest.raises(FormatError, match=r"column 'img2.png' holds text"):
+        rc.read(tmp_path)
+
+
+def write_parquet(file, columns):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.table(columns), file)
+
+
+def test_deepnsd_in_parquet_is_the_same_as_in_csv(tmp_path):
+    columns = {"voxel_id": ["v1", "v2"], "img1.png": [1.0, 4.0], "img2.png": [2, 5], "img3.png": [3.0, None]}
+    for index in ("voxel_id", "__index_level_0__"):  # a named column, or the index of a data frame
+        write_parquet(
+            tmp_path / "voxel_betas.parquet", {index if k == "voxel_id" else k: v for k, v in columns.items()}
+        )
+        (tmp_path / "voxel_metadata.csv").write_text(META)
+        ds = rc.read(tmp_path)
+        np.testing.assert_array_equal(ds["response"].values, [[1, 4], [2, 5], [3, np.nan]])
+        assert ds["stimulus"].values.tolist() == ["img1.png", "img2.png", "img3.png"]
+        assert ds["unit_id"].values.tolist() == ["v1", "v2"] and ds["unit_region"].values.tolist() == ["V1", "V4"]
+    write_parquet(tmp_path / "voxel_betas.parquet", {**columns, "note": ["x", "y"]})
+    with pytest.raises(FormatError, match="column 'note' holds no numbers"):
+        rc.read(tmp_path)
+    with pytest.raises(FormatError, match="declares 2 x 5 values; the limit is 10 bytes; raise memory="):
+        rc.read(tmp_path, memory=10)
+    data = (tmp_path / "voxel_betas.parquet").read_bytes()
+    (tmp_path / "voxel_betas.parquet").write_bytes(data[:-20])
+    with pytest.raises(FormatError, match=r"voxel_betas.parquet: has no footer of a parquet table"):
+        rc.read(tmp_path)
+
+
+@pytest.mark.parametrize("version", [None, "14.0.2"])
+def test_parquet_names_what_it_needs(tmp_path, monkeypatch, version):
+    (tmp_path / "voxel_betas.parquet").write_bytes(b"PAR1" + bytes(20) + b"PAR1")
+    fake = None if version is None else SimpleNamespace(__version__=version, parquet=None)
+    monkeypatch.setitem(sys.modules, "pyarrow", fake)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", fake)
+    with pytest.raises(MissingExtraError, match="pip install pyarrow" if version is None else "found 14.0.2"):
         rc.read(tmp_path)
 
 

@@ -23,7 +23,7 @@ MAPS = np.arange(24, dtype=np.float16).reshape(3, 2, 2, 2)
 
 
 def write_zarr(path, version):
-    zarr = pytest.importorskip("zarr")
+    zarr = pytest.importorskip("zarr", minversion="3")
     root = zarr.open_group(path, mode="w", zarr_format=version)
     make = root.create_array
     make("early/conv1", shape=MAPS.shape, chunks=(1, 2, 2, 2), dtype=MAPS.dtype)[...] = MAPS
@@ -66,9 +66,41 @@ def test_zarr_written_by_the_library(tmp_path, version, zipped, monkeypatch):
     assert any("other (5, 2)" in line for line in fc.attrs["history"])
 
 
+@pytest.mark.parametrize("version", [2, 3])
+def test_chunks_that_are_not_stored_are_said(tmp_path, version):
+    store = write_zarr(tmp_path / "net.zarr", version)
+    chunk = store / "fc" / ("1.0" if version == 2 else "c/1/0")
+    chunk.unlink()
+    tree = data_adapters.read(store, stimuli=write_labels(tmp_path))
+    assert "1 of 4 chunks are not stored: read as 0.0" in tree["fc"].attrs["history"]
+    assert not any("not stored" in line for line in tree["early/conv1"].attrs["history"])
+    np.testing.assert_array_equal(tree["fc"]["response"].values[2, :3], 0)
+    chunk.write_bytes(b"\x02\x01!\x01" + b"\xff" * 40)  # sizes below 0: the codec has no error of its own for it
+    with pytest.raises(FormatError, match=r"net.zarr: fc: cannot be read"):
+        data_adapters.read(store, stimuli=write_labels(tmp_path))["fc"]["response"].load()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_names_of_stimuli_in_the_store(tmp_path, version, zipped):
+    store = write_zarr(tmp_path / "net.zarr", version)
+    import zarr
+
+    zarr.open_group(store, mode="a").create_array("stimulus_id", shape=(3,), chunks=(2,), dtype=str)[...] = np.array(
+        ["cat", "dög", ""] if version == 2 else IDS, dtype=object
+    )
+    path = shutil.make_archive(str(tmp_path / "zipped"), "zip", store) if zipped else store
+    if version == 2:
+        with pytest.raises(SchemaError, match="has no label"):
+            data_adapters.read(path)
+        return
+    assert data_adapters.read(path)["fc"]["stimulus"].values.tolist() == IDS
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_representation_that_xarray_wrote_to_zarr(tmp_path):
-    pytest.importorskip("zarr")
+    pytest.importorskip("zarr", minversion="3")
     ds = rc.representation(X, stimulus=IDS, unit_region=["V1", "V1", "V4", "V4"])
     ds.to_zarr(tmp_path / "a.zarr", zarr_format=2)
     found = data_adapters.read(tmp_path / "a.zarr")["response"].to_dataset()

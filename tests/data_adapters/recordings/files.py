@@ -94,6 +94,22 @@ def write_predictions(file, *, mouse=False):
     return file
 
 
+def write_predictions_parquet(file, *, mouse=False):
+    import pyarrow
+    from pyarrow import parquet
+
+    rows = [[1.0, 2.0], [3.0, 4.5]]
+    columns = (
+        {"mouse": ["m1", "m1"], "trial_indices": [0, 1]}
+        if mouse
+        else {"trial_indices": [0, 1], "image_ids": [500, 501]}
+    )
+    columns["prediction"] = [[[v, v + 1] for v in row] for row in rows] if mouse else rows
+    columns["neuron_ids"] = [[7, 9], [7, 9]]
+    parquet.write_table(pyarrow.table(columns), file, compression="brotli")
+    return file
+
+
 def write_experanto(folder, kind="npy"):
     folder.mkdir()
     values = np.arange(10, dtype=np.float32).reshape(5, 2)
@@ -168,10 +184,10 @@ def write_mat73(file):
         deep = f.create_group("deep")
         deep.attrs["MATLAB_class"] = np.bytes_("struct")
         deep.create_dataset("IT", data=np.arange(6.0).reshape(3, 2).T).attrs["MATLAB_class"] = np.bytes_("double")
-    return _stamped(file)
+    return stamped(file)
 
 
-def _stamped(file):
+def stamped(file):
     data = bytearray(file.read_bytes())
     data[:128] = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM"
     file.write_bytes(data)
@@ -207,7 +223,7 @@ def write_fieldtrip73(file):
         _cell(f, "data/trial", numbers)
         _cell(f, "data/time", clocks)
         _cell(f, "data/label", [_text(f, f"#refs#/l{i}", w) for i, w in enumerate(("Cz", "Pz"))])
-    return _stamped(file)
+    return stamped(file)
 
 
 def write_assembly(file, *, bins=2, order=("presentation", "neuroid", "time_bin"), ids=("a", "b", "a")):

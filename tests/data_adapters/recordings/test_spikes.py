@@ -8,9 +8,11 @@ import repcompare as rc
 from repcompare.errors import FormatError, OptionError, SchemaError
 from repcompare.labels.formats import detect
 from tests.data_adapters.recordings.files import (
+    CLUSTERS,
     EVENTS,
     IMAGES,
     OPTIONS,
+    TIMES,
     WINDOW,
     write_alf,
     write_experanto,
@@ -326,6 +328,7 @@ def test_neo():
 
 class Sorting:
     unit_ids = (3, 4)
+    segments = (None,)  # as real ones have; neo blocks have them too
 
     def get_unit_spike_train(self, unit_id, return_times=False):
         assert return_times
@@ -374,3 +377,50 @@ def test_neo_itself():
     assert rc.read(list(segment.spiketrains), **OPTIONS).sizes["unit"] == 2
     with pytest.raises(FormatError, match="no format reads an object"):
         rc.read(segment.analogsignals[0])
+
+
+def test_times_by_unit_as_a_plain_mapping():
+    ds = rc.read({"a": [0.05, 0.15, 1.05], "b": np.array([])}, events=EVENTS, stimulus=IMAGES, start=0, stop=0.4)
+    assert ds["response"].values.tolist() == [[2, 0], [1, 0], [0, 0]] and ds["unit_id"].values.tolist() == ["a", "b"]
+    with pytest.warns(UserWarning, match=r"2 of 2 units \(100 %\) are 0 in every row"):
+        rc.read({"a": [9.5], "b": [9.0]}, events=EVENTS, stimulus=IMAGES, start=0, stop=0.4)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_spikeinterface_itself():
+    core = pytest.importorskip("spikeinterface.core")
+    order = np.argsort(TIMES)
+    samples, labels = np.round(TIMES[order] * 30000).astype(np.int64), CLUSTERS[order]
+    sorting = core.NumpySorting.from_samples_and_labels([samples], [labels], 30000.0)
+    sorting.set_property("quality", np.array(["good", "mua"]))
+    sorting.set_property("brain_area", np.array(["V4", "IT"]))
+    ds = rc.read(sorting, **OPTIONS)
+    assert ds["response"].values[:, 0].tolist() == UNIT_2 and ds["response"].values[:, 1].tolist() == UNIT_5
+    assert ds["unit_id"].values.tolist() == ["2", "5"] and ds["unit_region"].values.tolist() == ["V4", "IT"]
+    good = rc.read(sorting, units="quality == 'good'", **OPTIONS)
+    assert good["unit_id"].values.tolist() == ["2"]
+    twice = core.NumpySorting.from_samples_and_labels([samples, samples], [labels, labels], 30000.0)
+    with pytest.raises(FormatError, match="has 2 segments; expected one"):
+        rc.read(twice, **OPTIONS)
+
+
+def test_continuous_recordings_take_no_events(tmp_path):
+    folder = write_experanto(tmp_path / "responses")
+    for name, value in (("events", EVENTS), ("start", 0.0), ("rate", True), ("align", "go")):
+        with pytest.raises(OptionError, match=f"{name}= counts spikes around events; the recording is continuous"):
+            rc.read(folder, **{name: value})
+    write_experanto(tmp_path / "units", "spikes")
+    both = rc.read(tmp_path, **OPTIONS)  # one device has spikes
+    assert both["responses"]["response"].dims == ("time", "unit") and "presentation" in both["units"].sizes
+
+
+def test_sensorium_trials_without_a_file_are_said(tmp_path):
+    folder = write_sensorium(tmp_path / "static")
+    (folder / "data/responses/3.npy").unlink()
+    (folder / "data/responses/11.npy").unlink()
+    with pytest.warns(UserWarning, match="withheld"):
+        ds = rc.read(folder)
+    assert ds.sizes["presentation"] == 10 and 3 not in ds["stimulus_trial"].values
+    assert any(
+        "2 of 12 trials have no file in data/responses: left out (trials '3', '11')" in h for h in ds.attrs["history"]
+    )
