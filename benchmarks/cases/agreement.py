@@ -137,6 +137,7 @@ CASES = (
             for metric in ("spearman", "pearson", "kendall-tau-a", "partial", "partial-spearman")
         ],
         tolerance=1e-10,
+        packaged=False,  # it requires a window toolkit of hundreds of MB: not for an extra
     ),
     _case(
         "rsatoolbox",
