@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any, TypeVar
 
 from repcompare.errors import OptionError, suggest
@@ -16,6 +17,20 @@ T = TypeVar("T")
 LABEL = re.compile(r"(stimulus|unit)_\w+|repeat|run|session|time")
 UNITS_OF_MEMORY = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 MEMORY = "8GB"
+
+
+def _is_bool(value: Any) -> bool:
+    return type(value).__name__ in ("bool", "bool_")  # numpy's too, which this module does not import
+
+
+# Text in place of a number or a switch: "False" would count as true, and a number fail far from here, as a damaged file.
+KINDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "bool": ("True or False", _is_bool),
+    "int": ("a whole number", lambda v: isinstance(v, Integral) and not _is_bool(v)),
+    "float": ("a number", lambda v: isinstance(v, Real) and not _is_bool(v)),
+    "str": ("text", lambda v: isinstance(v, str)),
+    "tuple[str, ...]": ("a list of names", lambda v: isinstance(v, list | tuple)),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +152,7 @@ def parse(kind: type[T], options: Mapping[str, Any], format: str) -> T:
     Raises
     ------
     OptionError
-        Naming the unknown option and the nearest known one.
+        Naming the unknown option and the nearest known one, or the option whose value is of the wrong kind.
 
     Examples
     --------
@@ -158,9 +173,22 @@ def parse(kind: type[T], options: Mapping[str, Any], format: str) -> T:
         else:
             more = [*names, "unit_region", "unit_id"] if takes_labels else names
             raise OptionError(f"format {format} has no option {name!r}{suggest(name, more)}")
+    for item in dataclasses.fields(kind):  # type: ignore[arg-type]
+        if item.name in given:
+            _check_kind(item, given[item.name], format)
     if takes_labels:
         given["labels"] = labels
     return kind(**given)
+
+
+def _check_kind(item: dataclasses.Field[Any], value: Any, format: str) -> None:
+    """Raise when a value is not of the kind that the field declares; fields of any kind look for themselves."""
+    declared = str(item.type)
+    if value is None and declared.endswith("| None"):
+        return
+    expected, fits = KINDS.get(declared.removesuffix(" | None"), ("", lambda _: True))
+    if not fits(value):
+        raise OptionError(f"format {format}: {item.name}={value!r}; expected {expected}")
 
 
 def parse_memory(value: int | str) -> int:

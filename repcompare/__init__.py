@@ -71,6 +71,7 @@ _HOMES = {
     "simulate": "repcompare.simulate",
     "estimators": "repcompare.estimators",
     "encode_partition": "repcompare.functional.encoding_partition",
+    "learning_curve": "repcompare.functional.learning_curve",
 }
 _MODULES = {"estimators", "plot", "rdm_models", "simulate", "errors"}
 

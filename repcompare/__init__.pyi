@@ -27,6 +27,7 @@ from repcompare.functional.geometry import pwcca as pwcca
 from repcompare.functional.geometry import shape_distance as shape_distance
 from repcompare.functional.geometry import soft_match as soft_match
 from repcompare.functional.geometry import svcca as svcca
+from repcompare.functional.learning_curve import learning_curve as learning_curve
 from repcompare.functional.rdm_regression import fr_rsa as fr_rsa
 from repcompare.functional.rdm_regression import variance_partitioning as variance_partitioning
 from repcompare.functional.rdm_sets import merge_partial as merge_partial

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from repcompare import __version__
-from repcompare.cli_files import convert, inspect, read_file, to_json, validate
+from repcompare.cli_files import convert, inspect, read_file, refuse_inputs, to_json, validate
 from repcompare.errors import OptionError, RepcompareError
 
 PARTIAL = 5
@@ -95,7 +95,7 @@ def compare(source: str, target: str, measures: tuple[str, ...], by: tuple[str, 
 
     SOURCE and TARGET are files or directories; file::part names one part.  Stimuli are matched by name.
     """
-    outputs = _outputs(flags)
+    outputs = _outputs(flags, (source, target))
     import repcompare as rc
 
     labels = tuple(None if label in ("-", "none") else label for label in by or ("-", "-"))
@@ -116,7 +116,7 @@ def compare(source: str, target: str, measures: tuple[str, ...], by: tuple[str, 
 @talk_options
 def matrix(sources: tuple[str, ...], measures: tuple[str, ...], by: str | None, **flags: Any) -> int:
     """Compare all SOURCES, and all their parts, with each other."""
-    outputs = _outputs(flags)
+    outputs = _outputs(flags, sources)
     import repcompare as rc
 
     names = [_name(path) for path in sources]
@@ -198,6 +198,8 @@ def _name(path: str) -> str:
 
 
 def _study_options(flags: dict[str, Any]) -> dict[str, Any]:
+    if flags["resume"] and not flags["checkpoint"]:
+        raise OptionError("--resume needs --checkpoint, the folder of the tiles of the run that stopped")
     named = "stimuli nan groups ceiling confidence permutations calibrated best direction seed checkpoint resume"
     return {
         **{name: flags[name] for name in named.split()},
@@ -234,13 +236,14 @@ def _bytes(size: str | None) -> int | None:
     raise OptionError(f"--memory {size!r}: expected a number with a unit, such as 500MB or 8GB")
 
 
-def _outputs(flags: dict[str, Any]) -> dict[str, str]:
+def _outputs(flags: dict[str, Any], inputs: tuple[str, ...]) -> dict[str, str]:
     """Check the outputs before anything is computed; return them by kind, the netCDF first."""
     _configure_logging(flags)
     wanted = {"nc": flags["out"], "csv": flags["csv_path"]}
     outputs = {kind: path for kind, path in wanted.items() if path}
     if len({os.path.realpath(p) for p in outputs.values()}) < len(outputs):
         raise OptionError(f"two outputs have one path: {', '.join(outputs.values())}")
+    refuse_inputs(outputs.values(), inputs)
     for kind, path in outputs.items():
         if Path(path).suffix != f".{kind}":
             other = {"nc": "--csv writes a table", "csv": "--out writes netCDF"}[kind]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable
@@ -16,6 +17,8 @@ from repcompare.errors import OptionError, RepcompareError, suggest
 
 INVALID = 3
 NATIVE = ".nc"
+CONSTANTS = {"True": True, "False": False, "None": None}
+HALF_NUMBER = re.compile(r"[-+]?(\d+\.|\.\d+)([eE][-+]?\d+)?")  # as Python and shells write them, which JSON does not
 
 WRITTEN = """\b
 --to         suffix        keeps
@@ -42,11 +45,11 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 @json_option
 def inspect(file: str, format_name: str | None, options: tuple[str, ...], as_json: bool) -> int:
     """Show what is in FILE: kind, sizes, labels, repeats, missing values, and which adapter reads it."""
-    from repcompare.labels.formats import detect, registered
+    from repcompare.labels.formats import detect, first_file, registered
     from repcompare.views.summary import summary, summary_lines
 
     found = summary(read_file(file, options, format_name))
-    path = file.partition("::")[0]
+    path = first_file(file).partition("::")[0]
     known = registered()[format_name] if format_name else detect(path)
     access = "sequential" if known.sequential or path.endswith(".gz") else "lazy"
     found = {"file": file, "format": known.name, "access": access, **found}
@@ -75,6 +78,7 @@ def convert(
     chosen = _output(target, to)
     if no_overwrite and os.path.exists(target):
         raise OptionError(f"{target} exists; --no-overwrite refuses to replace it")
+    refuse_inputs([target], [source])
     found = read_file(source, options, origin)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", UserWarning)
@@ -86,6 +90,15 @@ def convert(
         click.echo(f"warning: {line}", err=True)
     click.echo(f"wrote {target}", err=True)
     return 0
+
+
+def refuse_inputs(outputs: Iterable[str], inputs: Iterable[str]) -> None:
+    """Raise when an output is one of the inputs, also behind a link: it would be replaced by something else."""
+    for path in inputs:
+        file = path.partition("::")[0]
+        for output in outputs:
+            if os.path.isfile(file) and os.path.exists(output) and os.path.samefile(file, output):
+                raise OptionError(f"{output} is the input {file} itself, which would be lost; name another output")
 
 
 def _output(target: str, to: str | None) -> str:
@@ -206,7 +219,7 @@ def read_file(path: str, options: Iterable[str] = (), format_name: str | None = 
 
 
 def _key_values(options: Iterable[str]) -> dict[str, Any]:
-    """Parse KEY=VALUE: JSON where it is JSON, a tuple where it has commas, else text."""
+    """Parse KEY=VALUE: JSON where it is JSON, numbers and constants as Python writes them, a tuple of names, else text."""
     found: dict[str, Any] = {}
     for option in options:
         key, equals, value = option.partition("=")
@@ -215,8 +228,18 @@ def _key_values(options: Iterable[str]) -> dict[str, Any]:
         try:
             found[key] = json.loads(value)
         except ValueError:
-            found[key] = tuple(value.split(",")) if "," in value else value
+            found[key] = _text_value(value)
     return found
+
+
+def _text_value(value: str) -> Any:
+    """Return what is not JSON: True, False, None, .5 or 5., names between commas, or the text itself."""
+    if value in CONSTANTS:
+        return CONSTANTS[value]
+    if HALF_NUMBER.fullmatch(value):
+        return float(value)
+    is_list = "," in value and not set(value) & set("[](){}'\"") and not os.path.exists(value.partition("::")[0])
+    return tuple(value.split(",")) if is_list else value
 
 
 def to_json(content: Any) -> str:

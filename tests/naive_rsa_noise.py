@@ -75,7 +75,7 @@ def crossnobis_of_covariances(values, stimulus, partition, covariances):
     p = len(values[0])
     out = []
     for i, j in pairs(len(names)):
-        delta = [groups[names[i], m][0] - groups[names[j], m][0] for m in parts]
+        delta = [groups[names[i], m][0] - groups[names[j], m][0] for m in sorted(parts)]
         found = [
             delta[m] @ np.linalg.inv((covariances[m] + covariances[n]) / 2) @ delta[n] / p
             for m, n in combinations(range(len(parts)), 2)

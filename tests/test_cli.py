@@ -341,8 +341,80 @@ def test_inspect_says_when_a_format_is_read_whole(folder):
         (("compare", "layers.npz", "brain.nc", "-m", "cka", "--out", "x.csv"), 2, "expected .nc; --csv writes a table"),
         (("inspect", "brain.nc::V1"), 3, "brain.nc: holds one representation, without parts; leave out ::V1"),
         (("inspect", "."), 3, "no format recognises this folder; tried"),
+        (("compare", "layers.npz", "brain.nc", "-m", "cka", "--resume"), 2, "--resume needs --checkpoint"),
+        (("inspect", "layers.npz", "--option", "stimulus_axis=.5"), 2, "stimulus_axis=0.5; expected a whole number"),
+        (("inspect", "lay*.npy"), 3, "no file matches this pattern"),
     ],
 )
 def test_what_is_asked_for_wrongly_is_said_with_the_way_out(folder, arguments, code, message):
     done = run(folder, *arguments)
     assert done.returncode == code and message in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("False", False),
+        ("true", True),
+        ("None", None),
+        (".5", 0.5),
+        ("-5.", -5.0),
+        ("01", "01"),
+        ("nan", "nan"),
+        ("unit,stimulus", ("unit", "stimulus")),
+        ("region in ['V1', 'V4']", "region in ['V1', 'V4']"),
+        ('["a", "b"]', ["a", "b"]),
+    ],
+)
+def test_values_of_options_are_what_they_look_like(given, expected):
+    from repcompare.cli_files import _key_values
+
+    found = _key_values([f"key={given}"])["key"]
+    assert found == expected and type(found) is type(expected)
+
+
+def test_a_file_with_a_comma_in_its_name_is_a_file(folder, tmp_path):
+    np.save(tmp_path / "a.npy", np.eye(3))
+    (tmp_path / "names, all.txt").write_text("x\ny\nz\n")
+    done = run(tmp_path, "inspect", "a.npy", "--option", "stimuli=names, all.txt")
+    assert done.returncode == 0 and "3 stimuli" in done.stdout
+
+
+@pytest.mark.parametrize("suffix", ["npz", "safetensors", "csv"])
+def test_rdms_and_scores_are_refused_where_only_responses_are_written(folder, tmp_path, suffix):
+    rdms = rc.rdm(rc.read(folder / "brain.nc"))
+    scores = rc.compare(rc.read(folder / "layers.npz"), rc.read(folder / "brain.nc"), measures="cka")
+    for name, content, message in (
+        ("rdms", rdms, "these are RDMs; expected a representation"),
+        ("scores", scores, "no variable 'response'"),
+    ):
+        rc.save(content, tmp_path / f"{name}.nc")
+        done = run(tmp_path, "convert", f"{name}.nc", f"out.{suffix}")
+        assert done.returncode == 3 and message in done.stderr, done.stderr
+    assert sorted(os.listdir(tmp_path)) == ["rdms.nc", "scores.nc"]
+
+
+def test_inspect_takes_a_pattern(folder, tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    for i in (1, 2):
+        image = nibabel.Nifti1Image(np.random.default_rng(i).normal(size=(2, 2, 2, 6)).astype("f4"), np.eye(4))
+        image.header.set_xyzt_units("mm", "sec")
+        nibabel.save(image, tmp_path / f"run-{i}_bold.nii")
+    done = run(tmp_path, "inspect", "run-*_bold.nii")
+    assert done.returncode == 0 and "(format nifti)" in done.stdout and "12 time x 8 unit" in done.stdout
+
+
+def test_an_input_is_never_replaced_by_its_output(folder, tmp_path):
+    (tmp_path / "in.npz").write_bytes((folder / "layers.npz").read_bytes())
+    (tmp_path / "in.nc").write_bytes((folder / "brain.nc").read_bytes())
+    (tmp_path / "link.npz").symlink_to("in.npz")
+    before = {name: (tmp_path / name).read_bytes() for name in ("in.npz", "in.nc")}
+    for arguments in (
+        ("convert", "in.npz", "in.npz"),
+        ("convert", "in.npz::layer0", "link.npz"),
+        ("compare", "in.npz", "in.nc", "-m", "cka", "--out", "in.nc"),
+        ("matrix", "in.nc", "in.npz", "--out", "in.nc"),
+    ):
+        done = run(tmp_path, *arguments)
+        assert done.returncode == 2 and "itself, which would be lost" in done.stderr, done.stderr
+    assert before == {name: (tmp_path / name).read_bytes() for name in before}

@@ -10,7 +10,7 @@ from scipy.spatial.distance import pdist
 
 import repcompare as rc
 from repcompare.errors import AlignmentError, MeasureError, OptionError, SchemaError
-from repcompare.labels.rdms import rdm_set, select_stimuli
+from repcompare.labels.rdms import rdm_set, select_stimuli, stimuli_of
 from repcompare.measures.rsa._resampled import RESAMPLED
 from repcompare.measures.rsa._resampled_folds import Problem, assign, evaluate_folds
 from repcompare.measures.rsa.models import fixed, interpolated, select, weighted
@@ -377,6 +377,34 @@ def test_refusals(options, error, match):
     models, data = sets()
     with pytest.raises(error, match=match):
         rc.rsa_inference(models, data, **options)
+
+
+def test_a_covariance_of_shared_stimuli_alone_has_no_order():
+    models, data = sets()
+    names = [*stimuli_of(data)[:-1].tolist(), "other"]
+    partial = rdm_set(data["dissimilarity"].values, stimulus=names)
+    options = {"method": "whitened_cosine", "stimuli": "intersection"}
+    for covariance in (np.arange(1.0, K), np.diag(np.arange(1.0, K))):
+        with pytest.raises(MeasureError, match=r"stimulus_covariance has shape .*; expected \(12,\) or \(12, 12\)"):
+            rc.rsa_inference(models, partial, bootstrap=None, stimulus_covariance=covariance, **options)
+        with pytest.raises(MeasureError, match=r"stimulus_covariance has shape .*; expected \(12,\) or \(12, 12\)"):
+            rc.rdm_models.cross_validate(
+                rc.rdm_models.weighted(models), partial, stimulus_covariance=covariance, **options
+            )
+
+
+def test_one_usable_sample_has_no_variance():
+    models, data = sets(k=3)
+    with pytest.raises(MeasureError, match="1 of 2 bootstrap samples have a score of every model"):
+        rc.rsa_inference(models, data, n_bootstraps=2, seed=0)
+
+
+def test_three_subjects_with_three_stimuli_are_no_square():
+    apart = {f"s{i}": rdm_set(row, stimulus=list("cab")) for i, row in enumerate(1 - np.eye(3))}
+    model = rdm_set([[1.0, 2.0, 4.0]], stimulus=list("abc"), rdm=["model"])
+    found = rc.rsa_inference(model, apart, method="pearson", bootstrap=None)
+    expected = [rc.compare_rdms(model, one, method="pearson") for one in apart.values()]
+    np.testing.assert_allclose(found["score_subject"].squeeze(), np.ravel(expected), atol=1e-12)
 
 
 def test_constant_rdms_and_misplaced_models_are_named():

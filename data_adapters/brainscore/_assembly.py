@@ -140,7 +140,7 @@ def _sample_labels(found: Assembly, dim: str, record: Record, notes: list[str]) 
         raise FormatError(
             f"{found.where}: no stimulus_id among {', '.join(given) or 'nothing'} of {dim}; expected names"
         )
-    names = as_text(given[key], f"{found.where}: {key}")
+    names, known = as_text(given[key], f"{found.where}: {key}"), n.ours_of(found.attrs)
     form = "stimulus" if len(set(names.tolist())) == len(names) and "repetition" not in given else "presentation"
     ours = form_id(form)
     labels = {ours: _text_of(given[key], ours, record, f"{found.where}: {key}")}
@@ -148,7 +148,7 @@ def _sample_labels(found: Assembly, dim: str, record: Record, notes: list[str]) 
     for name, values in given.items():
         if name == key:
             continue
-        label = n.our_sample_name(name)
+        label = n.our_sample_name(name) if known.get(name, "unit_").startswith("unit_") else known[name]
         if label in ("repeat", *n.SAMPLE_KEEP) and values.dtype.kind not in "Uiu":
             label = f"stimulus_{name}"
         while label in labels:
@@ -166,11 +166,12 @@ def _unit_labels(found: Assembly, dim: str, record: Record, notes: list[str]) ->
     key = next((k for k in n.UNIT_IDS if k in given), None)
     count = dict(zip(found.dims, found.source.shape, strict=True))[dim]
     labels: dict[str, np.ndarray] = {}
-    subject = next((s for s in n.SUBJECTS if s in given), None)
+    subject, known = next((s for s in n.SUBJECTS if s in given), None), n.ours_of(found.attrs)
     for name, values in given.items():
         if name == key:
             continue
         label = "unit_subject" if name == subject else n.our_unit_name(name)
+        label = known[name] if known.get(name, "").startswith("unit_") else label
         while label in labels:
             label += "_"
         is_text = label in ("unit_subject", "unit_region", "unit_layer", "unit_hemisphere", "unit_session")
@@ -222,6 +223,8 @@ def _attrs(found: Assembly, record: Record, origin: str, unit: str) -> dict[str,
     guess = "behaviour" if unit == "choice" else "ann" if layers else "spikes"
     attrs["modality"] = said if said in MODALITIES else guess
     attrs["source"] = origin
+    if isinstance(found.attrs.get("response_units"), str):
+        attrs["response_units"] = found.attrs["response_units"]
     return attrs
 
 

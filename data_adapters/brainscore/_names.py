@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 RECORD = "brainscore_names"
+OURS = "repcompare_names"  # attribute of files that we write: their names of coordinates to ours, where these differ
 SAMPLE_DIMS = ("presentation", "stimulus_path", "stimulus", "image_id", "stimulus_id")
 UNIT_DIMS = ("neuroid", "choice", "neuroid_id")
 TIME_DIM = "time_bin"
@@ -16,7 +17,7 @@ SUBJECTS = ("animal", "subject", "monkey")
 SAMPLE_KEEP = ("session", "run")
 POSITIONS = ("x", "y", "z", "i", "j", "k", "id")
 TIME_STARTS, TIME_ENDS = ("time_bin_start",), ("time_bin_end", "time_bin_stop")
-RESERVED = ("schema", "modality", "response_units", "source", "history", RECORD)
+RESERVED = ("schema", "modality", "response_units", "source", "history", RECORD, OURS)
 
 
 @dataclass
@@ -70,6 +71,36 @@ def record_of(attrs: Any) -> Record | None:
         return Record(**json.loads(text))
     except (ValueError, TypeError):
         return None
+
+
+def ours_of(attrs: Any) -> dict[str, str]:
+    """Return our names of coordinates that a file which we wrote records; nothing where it records none, or illegibly.
+
+    Examples
+    --------
+    >>> ours_of({"repcompare_names": '{"x": "unit_x", "y": "response"}'})
+    {'x': 'unit_x'}
+    """
+    try:
+        found = json.loads(attrs.get(OURS, "{}"))
+    except (ValueError, TypeError):
+        return {}
+    if not isinstance(found, dict) or len(set(map(str, found.values()))) < len(found):
+        return {}
+    allowed = ("repeat", *SAMPLE_KEEP)
+    return {
+        theirs: ours
+        for theirs, ours in found.items()
+        if isinstance(ours, str)
+        and (ours in allowed or (ours.startswith(("unit_", "stimulus_")) and ours not in ("unit_id", "stimulus_id")))
+    }
+
+
+def read_name(theirs: str, unit: bool) -> str:
+    """Return the name that a coordinate gets when it is read."""
+    if unit:
+        return "unit_subject" if theirs in SUBJECTS else our_unit_name(theirs)
+    return our_sample_name(theirs)
 
 
 def our_sample_name(theirs: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import h5py
@@ -78,7 +78,7 @@ def read_brainscore(path: str, options: BrainScoreOptions) -> Any:
     FormatError, OptionError, SchemaError
         When the data variable, dims or names are missing, or the file is damaged.
     """
-    extra = None if options.stimuli is None else columns_of(os.fspath(options.stimuli))
+    extra = None if options.stimuli is None else _stimulus_set(options.stimuli)
     with _hdf5.opened(path, "a netCDF4 file of an assembly") as file:
         files = _hdf5.manager(path)
         found = _assembly(path, file, files)
@@ -86,6 +86,7 @@ def read_brainscore(path: str, options: BrainScoreOptions) -> Any:
     origin = f"{name_of(path)} (brainscore)"
     if found.dims == (EVENT,):
         return _spikes(found, options)
+    _refuse_windows(options, found.dims)
     if len(found.dims) == 2 and found.dims[0] == found.dims[1]:
         return _rdms(found, origin)
     ds = converted(found, origin, extra)
@@ -95,6 +96,27 @@ def read_brainscore(path: str, options: BrainScoreOptions) -> Any:
     tree = xr.DataTree.from_dict({"/data": ds, **{f"/{k}": v for k, v in groups.items()}})
     tree.set_close(files.close)
     return tree
+
+
+def _stimulus_set(stimuli: Any) -> dict[str, list[str]]:
+    """Return the columns of a stimulus set."""
+    if not isinstance(stimuli, str | os.PathLike) or not os.path.isfile(stimuli):
+        raise OptionError(f"stimuli={stimuli!r}: expected a CSV file of the stimulus set, which is there")
+    return columns_of(os.fspath(stimuli))
+
+
+def _refuse_windows(options: BrainScoreOptions, dims: tuple[str, ...]) -> None:
+    """Raise when options of spike times are given for an assembly, which would leave them out without a word."""
+    for item in fields(BrainScoreOptions):
+        value = getattr(options, item.name)
+        if (
+            item.name != "stimuli"
+            and value is not item.default
+            and not (isinstance(value, str) and value == item.default)
+        ):
+            raise OptionError(
+                f"{item.name}= is for files of spike times; these are responses {dims}; select from what is read instead"
+            )
 
 
 def _assembly(path: str, file: h5py.File, files: Any) -> Assembly:
@@ -278,5 +300,6 @@ def read_assembly(obj: Any, **options: Any) -> xr.Dataset:
     wide = {str(k): _plain_attr(v) for k, v in outer.items() if isinstance(v, str | int | float | np.generic)}
     source = InMemory(np.asarray(flat.values), "assembly")
     found = Assembly("assembly", source, str(obj.name or "data"), tuple(map(str, flat.dims)), coords, wide, plain)
-    extra = None if chosen.stimuli is None else columns_of(os.fspath(chosen.stimuli))
+    _refuse_windows(chosen, found.dims)
+    extra = None if chosen.stimuli is None else _stimulus_set(chosen.stimuli)
     return converted(found, f"{type(obj).__name__} (brainscore)", extra)

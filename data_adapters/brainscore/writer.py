@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from typing import Any
 
@@ -101,6 +102,7 @@ def assembly(ds: xr.Dataset, identifier: str | None = None) -> xr.Dataset:
     unit_name = next((d for d in record.dims if d in n.UNIT_DIMS), "neuroid")
     dims = {sample: sample_name, "unit": unit_name, "time": n.TIME_DIM}
     coords: dict[str, Any] = {}
+    renamed: dict[str, str] = {}
     for name, coordinate in ds.coords.items():
         ours = str(name)
         if ours == "time" or ours in record.made or not coordinate.dims:
@@ -108,6 +110,8 @@ def assembly(ds: xr.Dataset, identifier: str | None = None) -> xr.Dataset:
         theirs = _their_name(ours, record)
         while theirs in coords or theirs in (record.variable,):
             theirs += "_"
+        if ours not in ("stimulus", "stimulus_id", "unit_id") and n.read_name(theirs, ours.startswith("unit_")) != ours:
+            renamed[theirs] = ours
         coords[theirs] = (dims[str(coordinate.dims[0])], _restored(coordinate.values, ours, record), coordinate.attrs)
     response = ds["response"]
     values = xr.Variable([dims[str(d)] for d in response.dims], response.values)
@@ -116,7 +120,9 @@ def assembly(ds: xr.Dataset, identifier: str | None = None) -> xr.Dataset:
     values = values.transpose(*order)
     scalars = {k: v for k, v in record.scalars.items() if k not in coords}
     data = xr.Variable(values.dims, _narrowed(values.values, record.dtype), record.data_attrs)
-    attrs = {**record.attrs, **({"identifier": identifier} if identifier else {})}
+    attrs = {k: v for k, v in record.attrs.items() if k != n.OURS} | ({"identifier": identifier} if identifier else {})
+    if renamed:
+        attrs[n.OURS] = json.dumps(renamed)
     return xr.Dataset({record.variable: data}, coords={**coords, **times, **scalars}, attrs=attrs)
 
 

@@ -225,6 +225,19 @@ class Beside(Rows):
         return out
 
 
+class Chosen(Rows):
+    """Some units of an array."""
+
+    def __init__(self, inner: Rows, places: Index) -> None:
+        self.inner, self.places = inner, places
+        self.shape = (inner.shape[0], places.size)
+        self.dtype, self.label = inner.dtype, inner.label
+
+    def block(self, rows: Index, units: Index) -> np.ndarray:
+        """Return a block."""
+        return self.inner.block(rows, self.places[units])
+
+
 class Cleaned(Rows):
     """Rows without what regressors explain in each run, z-scored per run if asked for.
 

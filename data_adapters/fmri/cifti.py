@@ -9,7 +9,7 @@ import os
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,10 @@ from data_adapters._lazy import wide
 from data_adapters._options import name_of
 from data_adapters.fmri._header import Header, read_header
 from data_adapters.fmri._options import SurfaceOptions, files_of
-from data_adapters.fmri._rows import Table
+from data_adapters.fmri._rows import Chosen, Table
 from data_adapters.fmri._runs import Run, to_dataset
 from data_adapters.fmri.nifti import run_labels
-from repcompare.errors import FormatError, some
+from repcompare.errors import FormatError, OptionError, choose, some
 
 INDEX = "CIFTI_INDEX_TYPE_"
 STRUCTURE = "CIFTI_STRUCTURE_"
@@ -67,7 +67,7 @@ def read_cifti(path: str | Sequence[str], options: SurfaceOptions) -> xr.Dataset
     path : str or list of str
         ``.dtseries.nii``, ``.ptseries.nii``, ``.dscalar.nii``, ``.pscalar.nii``; several are runs of the same units.
     options : SurfaceOptions
-        ``stimuli=``, ``events=``, ``tr=``, cleaning, labels.
+        ``hemisphere=``, ``stimuli=``, ``events=``, ``tr=``, cleaning, labels.
 
     Returns
     -------
@@ -83,6 +83,8 @@ def read_cifti(path: str | Sequence[str], options: SurfaceOptions) -> xr.Dataset
     notes: list[str] = []
     attrs = {"modality": "fmri", "source": f"{name_of(files[0])} (CIFTI-2)"}
     runs, units = cifti_runs(files, notes)
+    if options.hemisphere is not None:
+        runs, units = _one_side(runs, units, options.hemisphere, notes)
     return to_dataset(runs, units, options, attrs, notes)
 
 
@@ -102,6 +104,20 @@ def cifti_runs(files: Sequence[str], notes: list[str]) -> tuple[list[Run], dict[
         units = units or found
         runs.append(run)
     return runs, units
+
+
+def _one_side(
+    runs: Sequence[Run], units: dict[str, Any], side: str, notes: list[str]
+) -> tuple[list[Run], dict[str, Any]]:
+    """Return runs and labels of the units of one hemisphere."""
+    choose(side, ("left", "right"), "hemisphere")
+    here = units["unit_hemisphere"]
+    places = np.flatnonzero(here == side)
+    if not places.size:
+        found = ", ".join(sorted({str(h) or "none" for h in here.tolist()}))
+        raise OptionError(f"{runs[0].path}: hemisphere={side!r}: no unit lies there alone; found {found}; leave it out")
+    notes.append(f"hemisphere {side}: {places.size} of {here.size} units")
+    return [replace(r, rows=Chosen(r.rows, places)) for r in runs], {k: v[places] for k, v in units.items()}
 
 
 def _run(file: str, label: dict[str, Any]) -> tuple[Run, dict[str, Any]]:

@@ -15,7 +15,7 @@ from data_adapters._labels import stimulus_names
 from data_adapters._lazy import InMemory
 from data_adapters._npy import NpyFile, arrays_of
 from data_adapters._options import ArrayOptions, name_of, parse_memory
-from repcompare.errors import FormatError, SchemaError
+from repcompare.errors import FormatError, OptionError, SchemaError
 from repcompare.labels.parts import parts_of, tree_of
 from repcompare.labels.schema import sample_dim
 
@@ -44,6 +44,10 @@ def read_npy(path: str, options: ArrayOptions) -> xr.Dataset:
         When the file, the options or the labels are wrong.
     """
     source = NpyFile(path)
+    if options.dims is not None and len(options.dims) != len(source.shape):
+        raise OptionError(
+            f"{path}: dims={options.dims} must name each of the {len(source.shape)} axes of {source.shape} once"
+        )
     names, origin, note = stimulus_names(options.stimuli, path, {}, beside=True)
     name = os.path.splitext(name_of(path))[0]
     return part(source, name, Labels(names, origin, (note,) if note else (), {}), f"{name_of(path)} (npy)", options)
@@ -156,10 +160,11 @@ def check_same_stimuli(parts: Mapping[str, xr.Dataset], format: str) -> list[str
     """
     names: list[str] | None = None
     for name, ds in parts.items():
+        sample = sample_dim(ds)  # refuses RDMs and scores
         own = ds["stimulus"].values.tolist() if "stimulus" in ds.coords else None
         if own is None or ds["response"].dims != ("stimulus", "unit") or (names is not None and own != names):
             raise SchemaError(
-                f"part {name!r} has dims {ds['response'].dims}, rows by {sample_dim(ds)}; {format} files have one list of "
+                f"part {name!r} has dims {ds['response'].dims}, rows by {sample}; {format} files have one list of "
                 "stimuli and no repeats; average_repeats first, or write netCDF (.nc)"
             )
         names = own

@@ -210,10 +210,11 @@ def _metadata(parts: dict[str, xr.Dataset]) -> dict[str, str]:
     names: list[str] | None = None
     metadata: dict[str, str] = {}
     for name, ds in parts.items():
+        sample = sample_dim(ds)  # refuses RDMs and scores
         own = ds["stimulus"].values.tolist() if "stimulus" in ds.coords else None
         if own is None or ds["response"].dims != ("stimulus", "unit") or (names is not None and own != names):
             raise SchemaError(
-                f"part {name!r} has dims {ds['response'].dims}, rows by {sample_dim(ds)}; safetensors files have one list "
+                f"part {name!r} has dims {ds['response'].dims}, rows by {sample}; safetensors files have one list "
                 "of stimuli and no repeats; average_repeats first, or write netCDF (.nc)"
             )
         names = own

@@ -1,4 +1,4 @@
-"""MATLAB files (version 5 to 7) of RDMs: struct arrays with a field ``RDM``, or plain square or condensed arrays."""
+"""MATLAB files (version 5 to 7.3) of RDMs: struct arrays with a field ``RDM``, or plain square or condensed arrays."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 
 from data_adapters._labels import as_text
-from data_adapters._mat5 import variables
 from data_adapters._options import name_of
+from data_adapters.matlab._values import variables
 from data_adapters.rdms._sets import Found, RdmOptions, assembled
 from repcompare.errors import FormatError, OptionError, suggest
 
@@ -51,7 +51,13 @@ def read_matlab(path: str, options: RdmOptions) -> xr.Dataset:
     if len(found) > MOST:
         raise FormatError(f"{path}: {len(found)} RDMs; expected at most {MOST}; split the file")
     inside = {k: _texts(f"{name_of(path)}: {k}", v) for k, v in content.items() if _is_cell(v) or _is_text(v)}
-    return assembled(path, found, options, inside, {"variable": ", ".join(chosen)})
+    made = assembled(path, found, options, inside, {"variable": ", ".join(chosen)})
+    others = (
+        [k for k, v in content.items() if k not in chosen and _is_square_rdm(v)] if options.variable is None else []
+    )
+    if others:
+        made.attrs["history"] = [*made.attrs["history"], f"not read: {', '.join(others)}; variable= reads other RDMs"]
+    return made
 
 
 def _is_cell(value: Any) -> bool:

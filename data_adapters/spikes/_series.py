@@ -83,7 +83,8 @@ def read_series(path: str, file: Group, options: SpikeOptions) -> xr.Dataset:
     names = [n for n in found if n == wanted.strip("/") or n.rsplit("/", 1)[-1] == wanted]
     if len(names) != 1:
         what = "several series" if names else "no series"
-        raise OptionError(f"{path}: {what} {wanted!r}{suggest(wanted, names or found)}")
+        hint = suggest(wanted, names or found) if found else "; the file has none at all"
+        raise OptionError(f"{path}: {what} {wanted!r}{hint}")
     group = found[names[0]]
     dataset = _nodes.get(group, "data")
     if not isinstance(dataset, Array) or dataset.ndim not in (1, 2):

@@ -26,16 +26,16 @@ def across_sources(
     choose(align, (None, "procrustes"), "align")
     if rows.x.ndim == 3 or there.x.ndim == 3:
         raise OptionError("test= takes one response per row and unit; pick a time first")
-    if wish.groups is not None and rows.names is not None:
-        raise OptionError("test= draws folds over the common stimuli; it takes no groups=; leave it out")
+    _refuse_rows(rows, wish)
     if (rows.names is None) != (there.names is None):
         raise AlignmentError("one system has stimulus names and the other has none; make both representations")
     own = row_values(rows, labels, "labels")
     theirs = row_values(there, other_labels, "labels of test")
-    if rows.names is None and len(rows.x) != len(there.x):
-        raise AlignmentError(f"x has {len(rows.x)} rows, test {len(there.x)}; expected arrays whose rows match")
+    if rows.names is None and rows.n_source != there.n_source:
+        raise AlignmentError(f"x has {rows.n_source} rows, test {there.n_source}; expected arrays whose rows match")
     if align is None:
         _same_units(rows, there)
+        rows, there = _units_of_both(rows, there)
     a, la = _means(rows, own)
     b, lb = _means(there, theirs)
     common = np.intersect1d(_keys(a), _keys(b))
@@ -48,7 +48,9 @@ def across_sources(
     if not (la == lb).all():
         names = _keys(a)[la != lb]
         raise AlignmentError(f"labels differ between x and test for stimuli {some(names.tolist())}; expected the same")
-    plan = design(a, la, wish)
+    given = np.repeat(la[:1], a.n_source)  # one for every row of an array, also those without responses
+    given[a.source] = la
+    plan = design(a, given, wish)
     model, scoring = how
     task = Task(codes=plan.sets, n_classes=len(plan.classes), folds=plan.folds, model=model, scoring=scoring)
     notes = (*plan.notes, f"transfer: {len(common)} common stimuli, each the mean of its presentations")
@@ -57,7 +59,38 @@ def across_sources(
 
 
 def _keys(rows: Rows) -> np.ndarray:
-    return np.arange(len(rows.x)) if rows.names is None else rows.names
+    return rows.source if rows.names is None else rows.names
+
+
+def _refuse_rows(rows: Rows, wish: Wish) -> None:
+    """Raise for options that speak of rows, where rows become stimuli."""
+    if rows.names is None:
+        return
+    if wish.groups is not None:
+        raise OptionError("test= draws folds over the common stimuli; it takes no groups=; leave it out")
+    if wish.types is not None:
+        raise OptionError("test= has one row per stimulus, each a type of its own; it takes no types=; leave it out")
+    if not isinstance(wish.folds, (int, np.integer, str)) and not hasattr(wish.folds, "split"):
+        raise OptionError("test= draws folds over the common stimuli; give a number of folds, not rows")
+
+
+def _units_of_both(rows: Rows, there: Rows) -> tuple[Rows, Rows]:
+    """Leave out the units that were dropped from either system."""
+    if rows.units is None and there.units is None:
+        return rows, there
+    widths = [r.x.shape[1] + r.counts.get("units_dropped", 0) for r in (rows, there)]
+    if widths[0] != widths[1]:
+        raise AlignmentError(
+            f"x has {widths[0]} units and the test source {widths[1]}; expected the same units; use align='procrustes'"
+        )
+    own, theirs = (np.arange(r.x.shape[1]) if r.units is None else r.units for r in (rows, there))
+    both = np.intersect1d(own, theirs)
+    if not both.size:
+        raise AlignmentError("no unit is free of missing values in both systems; use nan='drop_stimuli' or align=")
+    lost = len(own) - len(both) + rows.counts.get("units_dropped", 0)
+    counts = {**rows.counts, "units_dropped": lost}
+    kept = replace(rows, x=rows.x[:, np.searchsorted(own, both)], units=both, counts=counts)
+    return kept, replace(there, x=there.x[:, np.searchsorted(theirs, both)], units=both)
 
 
 def _same_units(rows: Rows, there: Rows) -> None:
@@ -79,13 +112,16 @@ def _means(rows: Rows, labels: np.ndarray) -> tuple[Rows, np.ndarray]:
     x = np.zeros((len(unique), rows.x.shape[1]))
     np.add.at(x, of_row, rows.x)
     x /= np.bincount(of_row)[:, None]
+    if rows.names is None:
+        return replace(rows, x=x), labels
     n = len(unique)
-    kept = None if rows.names is None else unique
-    return replace(rows, x=x, source=np.arange(n), n_source=n, names=kept, sample="stimulus", data=None), labels[first]
+    means = replace(rows, x=x, source=np.arange(n), n_source=n, names=unique, sample="stimulus", data=None)
+    return means, labels[first]
 
 
 def _chosen(rows: Rows, labels: np.ndarray, common: np.ndarray) -> tuple[Rows, np.ndarray]:
     at = np.searchsorted(_keys(rows), common)
-    names = None if rows.names is None else rows.names[at]
-    n = len(common)
+    if rows.names is None:
+        return replace(rows, x=rows.x[at], source=rows.source[at]), labels[at]
+    names, n = rows.names[at], len(common)
     return replace(rows, x=rows.x[at], names=names, source=np.arange(n), n_source=n), labels[at]

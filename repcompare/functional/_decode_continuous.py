@@ -26,7 +26,7 @@ def continuous(rows: Rows, labels: Any, wish: Wish, scoring: str, options: dict[
     values = row_values(rows, labels, "labels")
     if values.dtype.kind not in "fiub":
         raise MeasureError(f"labels of type {values.dtype}; expected numbers for continuous decoding; use model='lda'")
-    target = values.astype(np.float64)
+    target = np.ma.filled(values.astype(np.float64), np.nan)
     if not np.isfinite(target).all():
         raise AlignmentError(f"{int((~np.isfinite(target)).sum())} rows have no finite label; label or drop them")
     folds = _folds(rows, wish)

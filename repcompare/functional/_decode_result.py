@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from repcompare.functional._decode_design import Design
 from repcompare.functional._decode_rows import Rows
 from repcompare.measures.decoding._scores import chance, proportion_notes
 from repcompare.measures.decoding.crossvalidate import Scores
 from repcompare.measures.decoding.models import Model
-from repcompare.measures.decoding.result import DecodingResult, Numbers
+from repcompare.measures.decoding.result import DecodingResult, plain
 from repcompare.statistics.label_permutations import pvalues
 
 
@@ -44,8 +42,3 @@ def result(rows: Rows, plan: Design, scores: Scores, model: Model, scoring: str)
         notes=notes,
         counts=plan.counts,
     )
-
-
-def plain(values: np.ndarray) -> Numbers:
-    """Give a float where there is a single number."""
-    return float(values) if np.ndim(values) == 0 else np.asarray(values, dtype=np.float64)

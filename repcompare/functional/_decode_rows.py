@@ -12,7 +12,7 @@ import xarray as xr
 from repcompare.errors import AlignmentError, MeasureError, OptionError, SchemaError, choose, some, suggest
 from repcompare.labels.schema import sample_dim, stimulus_labels, validate
 from repcompare.labels.targets import class_codes
-from repcompare.labels.values import infinite, text
+from repcompare.labels.values import as_float, infinite, missing, text
 from repcompare.measures._measure import Folds, Index
 from repcompare.statistics.folds import Sample
 from repcompare.statistics.given_rows import Origin
@@ -44,6 +44,8 @@ class Rows:
         The representation.
     counts : mapping
         What was dropped.
+    units : ndarray of int, shape (n_units,), optional
+        Number of each unit in the input, where some were dropped.
     """
 
     x: np.ndarray
@@ -54,6 +56,7 @@ class Rows:
     times: np.ndarray | None
     data: xr.Dataset | None
     counts: dict[str, int]
+    units: Index | None = None
 
     def take(self, values: np.ndarray) -> np.ndarray:
         """Bring one value per row of the input into the order of the rows."""
@@ -97,8 +100,8 @@ def _labelled(ds: xr.Dataset) -> Rows:
 def _plain(x: Any) -> Rows:
     if isinstance(x, (Mapping, str)):
         raise SchemaError(f"x is a {type(x).__name__}; expected a representation or an array; see decode_layers()")
-    values = np.asarray(x)
-    if values.ndim not in (2, 3) or values.dtype.kind not in "fiub" or 0 in values.shape:
+    values = as_float(x)
+    if values.ndim not in (2, 3) or 0 in values.shape:
         raise SchemaError(
             f"x has shape {values.shape} and dtype {values.dtype}; expected numbers (n_rows, n_units) or (n_rows, n_units, "
             "n_times)"
@@ -120,7 +123,8 @@ def _without_nan(rows: Rows, nan: str) -> Rows:
         raise MeasureError(f"nan={nan!r} leaves nothing to decode from; choose another policy")
     dropped = int((~keep).sum())
     if nan == "drop_units":
-        return replace(rows, x=rows.x[:, keep].astype(np.float64), counts={"units_dropped": dropped})
+        left = np.flatnonzero(keep)
+        return replace(rows, x=rows.x[:, keep].astype(np.float64), counts={"units_dropped": dropped}, units=left)
     names = None if rows.names is None else rows.names[keep]
     x = rows.x[keep].astype(np.float64)
     return replace(rows, x=x, source=rows.source[keep], names=names, counts={"rows_dropped": dropped})
@@ -143,7 +147,7 @@ def row_values(rows: Rows, values: Any, what: str) -> np.ndarray:
         if lacking:
             raise AlignmentError(f"{what} lacks {len(lacking)} stimuli: {some(lacking)}; expected every stimulus of x")
         return np.asarray([values[n] for n in rows.names.tolist()])
-    array = np.asarray(values)
+    array = np.asanyarray(values)  # masked rows have no label
     if array.shape != (rows.n_source,):
         raise AlignmentError(
             f"{what} has shape {array.shape}; expected one value for each of {rows.n_source} rows of x"
@@ -176,7 +180,7 @@ def group_codes(rows: Rows, groups: Any, folds: Any) -> tuple[Index | None, bool
 
 
 def _no_gaps(labels: np.ndarray) -> np.ndarray:
-    missing = [i for i, v in enumerate(labels.tolist()) if v is None or v != v or v == ""]
-    if missing:
-        raise AlignmentError(f"{len(missing)} rows have no group label, first row {missing[0]}; label or drop them")
-    return labels
+    lacking = missing(labels)
+    if lacking:
+        raise AlignmentError(f"{len(lacking)} rows have no group label, first row {lacking[0]}; label or drop them")
+    return np.asarray(labels)

@@ -32,7 +32,7 @@ class Asked:
 def sphere_task(ds: xr.Dataset, labels: Any, asked: Asked) -> tuple[Task, Index, dict[str, Any]]:
     """Return the task, the rows in its order, and what to record.
 
-    Only the first unit is read: labels and folds do not depend on the responses.
+    No responses are looked at: labels and folds do not depend on them, and the first unit may be outside the mask.
     """
     choose(asked.model, MODELS, "decode")
     choose(asked.scoring, SCORINGS, "scoring")
@@ -42,7 +42,8 @@ def sphere_task(ds: xr.Dataset, labels: Any, asked: Asked) -> tuple[Task, Index,
     if alpha is None and asked.shrinkage is None and asked.model == "lda":
         alpha = ALPHA  # one factorisation serves all permutations
     model = make_model(asked.model, alpha=alpha, shrinkage=asked.shrinkage, C=asked.C)
-    rows = rows_of(ds.isel(unit=[0]), "raise")
+    first = ds.isel(unit=[0])
+    rows = rows_of(first.assign(response=xr.zeros_like(first["response"])), "raise")
     plan = design(rows, labels, asked.wish)
     task = Task(codes=plan.sets, n_classes=len(plan.classes), folds=plan.folds, model=model, scoring=asked.scoring)
     record: dict[str, Any] = {

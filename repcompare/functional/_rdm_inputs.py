@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from repcompare.errors import AlignmentError, OptionError, SchemaError
+from repcompare.errors import AlignmentError, MeasureError, OptionError, SchemaError
 from repcompare.labels.rdms import is_rdms, rdm_set, shared_stimuli, stimuli_of, to_pairs
 from repcompare.measures.rsa._condensed import count_stimuli
 from repcompare.measures.rsa.crossvalidation import Split, cross, default_folds
@@ -115,7 +115,8 @@ def pairs_of(one: Side, stimuli: np.ndarray | None) -> Matrix:
     """Return the RDMs of a side for some stimuli, in their order."""
     if one.stimuli is None or stimuli is None:
         return one.values
-    return to_pairs(rdm_set(one.values, stimulus=one.stimuli), stimuli)
+    rows = np.arange(len(one.values)).astype(str)  # names keep three RDMs of three stimuli from being one square
+    return to_pairs(rdm_set(one.values, stimulus=one.stimuli, rdm=rows), stimuli)
 
 
 def same_stimuli(named: Mapping[str, np.ndarray | None], how: str) -> np.ndarray | None:
@@ -157,8 +158,13 @@ def covariance_of(given: npt.ArrayLike | None, stimuli: np.ndarray | None, order
     if given is None:
         return None
     matrix = np.asarray(given, dtype=np.float64)
-    if stimuli is None or order is None or matrix.shape[0] != len(stimuli):
+    if stimuli is None or order is None:
         return matrix
+    k = len(stimuli)
+    if matrix.shape not in ((k,), (k, k)):  # one of the shared stimuli alone has no order that could be known
+        raise MeasureError(
+            f"stimulus_covariance has shape {matrix.shape}; expected ({k},) or ({k}, {k}), as the data have"
+        )
     place = {name: row for row, name in enumerate(stimuli.tolist())}
     rows = np.array([place[name] for name in order.tolist()], dtype=np.intp)
     return matrix[rows] if matrix.ndim == 1 else matrix[np.ix_(rows, rows)]

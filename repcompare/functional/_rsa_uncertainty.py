@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from repcompare.errors import MeasureError
 from repcompare.measures.rsa._resampled_bootstrap import Bootstrap
 from repcompare.statistics.two_factor import (
     benjamini_hochberg,
@@ -80,6 +81,11 @@ def interval(estimate: Float64, variance: Float64, dof: int, confidence: float) 
 def from_draws(observed: Observed, draws: Mapping[str, Bootstrap], bootstrap: str) -> dict[str, Any]:
     """Return variances of scores, of their differences and of their distances to the ceiling, from a bootstrap."""
     used = used_samples(draws)
+    if used.sum() < 2:
+        raise MeasureError(
+            f"{int(used.sum())} of {used.size} bootstrap samples have a score of every model: the others have too few"
+            " distinct stimuli, or a constant RDM; take more bootstraps, more stimuli, or bootstrap=None"
+        )
 
     def corrected(quantity: Quantity, usable: npt.NDArray[np.bool_] = used) -> tuple[Float64, dict[str, Float64]]:
         return corrected_variance({f: quantity(d)[usable] for f, d in draws.items()}, bootstrap, observed.sizes)

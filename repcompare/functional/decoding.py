@@ -86,8 +86,9 @@ def decode(
     generalize : bool
         Also decode every time by the decoders of every other: scores are (train_time, test_time).
     test : tuple of (data, labels), optional
-        Another system, on which the decoders fitted to ``x`` are tested.  Stimuli are matched by name, folds are drawn over
-        the common ones, and each system is standardised by its own training rows.
+        Another system, on which the decoders fitted to ``x`` are tested.  Stimuli are matched by name (arrays by row), folds
+        are drawn over the common ones, which ``.folds`` numbers as sorted (arrays: by row), and each system is standardised
+        by its own training rows.
     align : {None, "procrustes"}
         Whether ``test`` is rotated to ``x``, on training stimuli alone; without it both must have the same units.
     controls : int
@@ -111,7 +112,8 @@ def decode(
     Returns
     -------
     DecodingResult
-        ``.score`` in [0, 1], ``.fold_scores``, ``.pvalue``, ``.confusion``, ``.null_scores``, ``.chance`` ...
+        ``.score`` in [0, 1], ``.fold_scores``, ``.pvalue``, ``.confusion``, ``.information`` (bits), ``.null_scores``,
+        ``.chance`` ...
 
     Raises
     ------
@@ -128,7 +130,7 @@ def decode(
     References
     ----------
     Hastie, Buja & Tibshirani 1995; Treder 2018; Ledoit & Wolf 2004; King & Dehaene 2014; Hewitt & Liang 2019; Voita & Titov
-    2020; Nichols & Holmes 2002.
+    2020; Nichols & Holmes 2002; Panzeri & Treves 1996.
 
     Examples
     --------
@@ -163,6 +165,8 @@ def decode(
     if test is not None:
         if not isinstance(test, (tuple, list)) or len(test) != 2:
             raise OptionError(f"test is a {type(test).__name__}; expected a pair (data, labels)")
+        if generalize or code_length:
+            raise OptionError("generalize= and code_length= are for one system; leave them out beside test=")
         return across_sources(rows, labels, (rows_of(test[0], nan), test[1], align), wish, (chosen, scoring))
     if align is not None:
         raise OptionError(f"align={align!r} is for another system; give test=(data, labels)")

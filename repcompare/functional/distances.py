@@ -53,7 +53,8 @@ def rdm(
         partitions; may be negative), ``"poisson"``, ``"poisson_cv"`` (spike counts).
     noise : None, str, array of shape (n_units, n_units), or Noise
         For mahalanobis and crossnobis: ``"shrinkage_diag"`` (recommended), ``"shrinkage_eye"``, ``"full"``, ``"diag"``, all
-        estimated from the repeats in x; a precision matrix; what :func:`estimate_noise` returns; one per partition.
+        estimated from the repeats in x; a precision matrix; what :func:`estimate_noise` returns; or a list of one per
+        partition, in the sorted order of their labels.
     partition : str, array-like of shape (n_trials,), or None
         Name of the coordinate of runs or sessions; labels of the rows of an array.  None takes every trial as a partition of
         its own.

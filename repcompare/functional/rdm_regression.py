@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from repcompare.errors import AlignmentError, SchemaError
+from repcompare.errors import AlignmentError, SchemaError, some
 from repcompare.functional._pair import one_side
 from repcompare.functional._partition_intervals import Drawn, intervals
 from repcompare.functional._rdm_inputs import Side, draw_splits, matched, pairs_of, side
 from repcompare.functional.rdm_models import unit_names
 from repcompare.labels.inference import PARTITIONING_SCHEMA
+from repcompare.labels.values import duplicates
 from repcompare.measures.rsa import partitioning, reweighted
 from repcompare.measures.rsa._condensed import count_stimuli
 
@@ -196,6 +198,7 @@ def variance_partitioning(
     True
     """
     groups = _groups(models)
+    _require_distinct_subsets(list(groups))
     rows = side(data, "data")
     order = matched({"data": rows, **{f"model {name}": one for name, one in groups.items()}}, stimuli)
     pairs = pairs_of(rows, order)
@@ -244,6 +247,17 @@ def _table(found: partitioning.Partition, names: list[str], rdms: list[str]) -> 
     }
     subsets = [SEPARATOR.join(names[g] for g in subset) for subset in found.subsets]
     return xr.Dataset(variables, coords={"subset": subsets, "model": names, "rdm": rdms})
+
+
+def _require_distinct_subsets(names: list[str]) -> None:
+    """Raise where two sets of models would have one name, as the model "a + b" and the models "a" and "b" together."""
+    sizes = range(1, len(names) + 1) if len(names) <= partitioning.MAX_GROUPS else ()
+    repeated = duplicates([SEPARATOR.join(subset) for size in sizes for subset in combinations(names, size)])
+    if repeated:
+        raise SchemaError(
+            f"{some(repeated)} would be the name of several sets of models; expected names that tell sets apart;"
+            f" leave {SEPARATOR.strip()!r} out of the names of models"
+        )
 
 
 def _groups(models: Any) -> dict[str, Side]:

@@ -240,6 +240,18 @@ def _several(path: Any) -> list[str] | None:
     return found
 
 
+def first_file(path: str) -> str:
+    """Return the first file of a pattern (``run-*_bold.nii.gz``), by name; any other path as it is.
+
+    Examples
+    --------
+    >>> first_file("brain.nc::V4")
+    'brain.nc::V4'
+    """
+    files = _several(path)
+    return path if files is None else files[0]
+
+
 def _known(format: str) -> Format:
     if format not in registered():
         raise OptionError(f"format={format!r} is not known{suggest(format, registered())}")

@@ -23,6 +23,7 @@ DIMS = ("rdm", "time", "pair")
 GENERALISED = ("time", "time_other", "pair")  # between every two times
 SQUARE = ("stimulus", "stimulus_b")
 POLICIES = ("exact", "intersection")
+_REPEATED = "stimuli {} occur more than once; expected one row per stimulus"
 
 # coordinates beside the names of the pairs: name -> meaning; further ones are called rdm_<label>
 RDM_VARIABLES = {
@@ -77,7 +78,10 @@ def rdm_set(
     ({'rdm': 1, 'pair': 3}, ['cat', 'dog', 'owl'])
     """
     names = text(np.asarray(stimulus)).astype(str)
-    pairs = _condensed(np.asarray(values, dtype=np.float64), names)
+    if duplicates(names):
+        raise SchemaError(f"{_REPEATED.format(some(duplicates(names)))}; average the repeats first")
+    leading = (time is not None) + (rdm is not None or bool(coords))
+    pairs = _condensed(np.asarray(values, dtype=np.float64), names, leading)
     dims = (
         *(("rdm",) if pairs.ndim == (3 if time is not None else 2) else ()),
         *(("time",) if time is not None else ()),
@@ -103,12 +107,13 @@ def rdm_set(
     return validate_rdms(ds)
 
 
-def _condensed(values: np.ndarray, names: np.ndarray) -> np.ndarray:
-    """Return RDMs as (..., n_pairs) from condensed or square ones."""
+def _condensed(values: np.ndarray, names: np.ndarray, leading: int) -> np.ndarray:
+    """Return RDMs as (..., n_pairs) from condensed or square ones; the labels ask for ``leading`` axes at least."""
     k = len(names)
     n_pairs = k * (k - 1) // 2
-    if values.ndim >= 2 and values.shape[-2:] == (k, k) and not (k == 3 and np.diagonal(values).any()):
-        # three stimuli have three pairs: a stack of three RDMs is told from a square one by its diagonal
+    # three stimuli have three pairs: a stack of three RDMs is told from a square one by its labels, then its diagonal
+    stack = k == 3 and (values.ndim <= leading + 1 or np.diagonal(values, axis1=-2, axis2=-1).any())
+    if values.ndim >= 2 and values.shape[-2:] == (k, k) and not stack:
         _check_square(values, names)
         return values[(..., *np.triu_indices(k, 1))]
     if k < 2 or values.ndim == 0 or values.shape[-1] != n_pairs:
@@ -227,6 +232,8 @@ def _violations(ds: xr.Dataset) -> list[str]:
         )
     if (names == "").any():
         found.append("a stimulus has no name")
+    if duplicates(names):
+        found.append(_REPEATED.format(some(duplicates(names))))
     if "rdm" in dims and ("rdm" not in ds.coords or duplicates(ds["rdm"].values)):
         repeated = duplicates(ds["rdm"].values) if "rdm" in ds.coords else ["none"]
         found.append(f"names of RDMs are not unique: {some(repeated)}")
@@ -273,7 +280,7 @@ def shared_stimuli(sides: Mapping[str, xr.Dataset], how: str = "exact") -> np.nd
         lines = "; ".join(f"{side} lacks {some(v.tolist())} ({len(v)})" for side, v in lacking.items() if len(v))
         raise AlignmentError(
             f"the stimuli are not the same: {lines}; expected the same everywhere; "
-            "go on with the shared ones by stimuli='intersection'"
+            "leave the others out, or take stimuli='intersection' where that is an option"
         )
     kept = np.array([n for n in first.tolist() if all(n in set(own.tolist()) for own in names.values())], dtype=np.str_)
     if len(kept) < 3:

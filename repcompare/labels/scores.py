@@ -18,7 +18,15 @@ CLUSTERS_SCHEMA = "repcompare-clusters-1"
 EMBEDDING_SCHEMA = "repcompare-embedding-1"
 MEDOIDS_SCHEMA = "repcompare-medoids-1"
 ENCODING_PARTITION_SCHEMA = "repcompare-encoding-partition-1"
-DERIVED_SCHEMAS = (BEST_SCHEMA, CLUSTERS_SCHEMA, EMBEDDING_SCHEMA, MEDOIDS_SCHEMA, ENCODING_PARTITION_SCHEMA)
+LEARNING_CURVE_SCHEMA = "repcompare-learning-curve-1"
+DERIVED_SCHEMAS = (
+    BEST_SCHEMA,
+    CLUSTERS_SCHEMA,
+    EMBEDDING_SCHEMA,
+    MEDOIDS_SCHEMA,
+    ENCODING_PARTITION_SCHEMA,
+    LEARNING_CURVE_SCHEMA,
+)
 CELL = ("source", "target", "measure")
 FOLD = (*CELL, "fold")
 UNIT = ("source", "measure", "target_unit")

@@ -39,13 +39,18 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     FormatError
-        When the folder does not exist or cannot be written.
+        When the folder does not exist or cannot be written, or ``path`` is a file marked read-only: renaming over it would
+        succeed all the same.
     """
     target = Path(os.path.realpath(path))
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     if not target.parent.is_dir():
         raise FormatError(
             f"{os.fspath(path)}: folder {target.parent} does not exist; expected a folder that does; make it first"
+        )
+    if target.is_file() and not target.stat().st_mode & 0o222:
+        raise FormatError(
+            f"{os.fspath(path)}: the file is read-only and stays as it is; give another name, or remove it"
         )
     try:
         with _named(path):

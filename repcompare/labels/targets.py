@@ -11,7 +11,7 @@ import xarray as xr
 
 from repcompare.errors import AlignmentError, MeasureError, OptionError, SchemaError, some, suggest
 from repcompare.labels.schema import representation, sample_dim, stimulus_labels, validate
-from repcompare.labels.values import text
+from repcompare.labels.values import missing, text
 
 MOST_FLOATS = 20
 Index = npt.NDArray[np.intp]
@@ -91,9 +91,10 @@ def class_codes(labels: np.ndarray) -> tuple[Index, np.ndarray]:
     MeasureError
         When the labels are continuous, or all the same.
     """
-    missing = [i for i, v in enumerate(labels.tolist()) if v is None or v != v or v == ""]
-    if missing:
-        raise AlignmentError(f"{len(missing)} rows have no label, first row {missing[0]}; label or drop them")
+    lacking = missing(labels)
+    if lacking:
+        raise AlignmentError(f"{len(lacking)} rows have no label, first row {lacking[0]}; label or drop them")
+    labels = text(np.asarray(labels))
     if labels.dtype == object:
         labels = labels.astype(np.str_)
     classes, codes = np.unique(labels, return_inverse=True)
@@ -155,7 +156,7 @@ def _of_rows(ds: xr.Dataset, values: Any, name: str, stimuli: np.ndarray) -> np.
         if lacking:
             raise AlignmentError(f"label {name!r} lacks {len(lacking)} stimuli: {some(lacking)}; expected all of them")
         return np.asarray([values[n] for n in stimuli.tolist()])
-    labels = text(values)
+    labels: np.ndarray = np.asanyarray(values)  # masked rows have no label
     if labels.shape != stimuli.shape:
         raise AlignmentError(f"label {name!r} has shape {labels.shape}; expected one for each of {len(stimuli)} rows")
     return labels

@@ -74,6 +74,27 @@ def _decoded(label: bytes) -> str:
         ) from None
 
 
+def missing(labels: np.ndarray) -> list[int]:
+    """Return the rows that have no label: masked, None, NaN, NaT, NA, or an empty text.
+
+    Examples
+    --------
+    >>> missing(np.array(["cat", "", None], dtype=object)), missing(np.array([1.0, np.nan]))
+    ([1, 2], [1])
+    """
+    masked = np.ma.getmaskarray(labels).ravel()
+    items = np.ma.getdata(labels).ravel()
+    values = items if items.dtype.kind in "mM" else items.tolist()
+    return [i for i, v in enumerate(values) if masked[i] or _absent(v)]
+
+
+def _absent(label: object) -> bool:
+    try:
+        return label is None or bool(label != label) or (isinstance(label, (str, bytes)) and not label)
+    except TypeError:  # the NA of pandas is not even different from itself
+        return True
+
+
 def duplicates(labels: npt.ArrayLike) -> list[str]:
     """Return the labels that occur more than once, sorted.
 

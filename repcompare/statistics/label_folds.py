@@ -82,6 +82,7 @@ def label_folds(  # noqa: PLR0913  (a public door: every option is keyword-only)
     held = groups if groups is not None else units
     pure = held is not None and one_class_each(codes, np.asarray(held))
     _refuse_single(folds, held is None, pure, force)
+    single = held is None or pure
     passed = tuple(name for name in force if name in FORCES)
     n = len(codes)
     counted = isinstance(folds, (int, np.integer)) and not isinstance(folds, bool)
@@ -92,6 +93,8 @@ def label_folds(  # noqa: PLR0913  (a public door: every option is keyword-only)
         rows = _splits(folds, codes, held) if not isinstance(folds, str) and hasattr(folds, "split") else folds
         how: Sample = "presentation" if held is not None and sample == "stimulus" else sample
         drawn = make_folds(n, rows, groups=held, seed=seed, sample=how, gap=gap, force=passed, min_test=1)
+    if single and LEAVE_ONE_OUT not in force:
+        _refuse_one_each(drawn, np.arange(n) if held is None else np.asarray(held), held is None, folds)
     if held is not None:
         drawn = replace(drawn, groups=np.unique(np.asarray(held), return_inverse=True)[1].astype(np.intp))
     return replace(drawn, forced=force, gap=gap)
@@ -128,11 +131,23 @@ def _refuse_single(folds: Any, ungrouped: bool, pure: bool, force: tuple[str, ..
     if LEAVE_ONE_OUT in force or not (isinstance(folds, str) or type(folds).__name__ in ("LeaveOneOut", "LeavePOut")):
         return
     if ungrouped or pure:
-        what = "one row" if ungrouped else "one group of a single class"
+        raise OptionError(_single(f"folds={folds!r}", ungrouped))
+
+
+def _refuse_one_each(drawn: Folds, held: npt.NDArray[Any], ungrouped: bool, folds: Any) -> None:
+    """Raise where folds that were not called so leave out one at a time."""
+    if all(len(np.unique(held[test])) == 1 for _, test in drawn.splits):
         raise OptionError(
-            f"folds={folds!r} leaves out {what} at a time: its class is then the rarer one in training, so scores without "
-            "information lie below chance; use a number of folds, or force=('leave_one_out',)"
+            _single("the folds given" if isinstance(folds, (list, tuple)) else f"folds={folds!r}", ungrouped)
         )
+
+
+def _single(folds: str, ungrouped: bool) -> str:
+    what = "one row" if ungrouped else "one group of a single class"
+    return (
+        f"{folds} leaves out {what} at a time: its class is then the rarer one in training, so scores without information "
+        "lie below chance; use fewer folds, such as 5, or force=('leave_one_out',)"
+    )
 
 
 def joint_classes(sets: Index) -> Index:

@@ -88,3 +88,29 @@ def test_native_files_are_opened_lazily(tmp_path):
     assert not ds["response"].variable._in_memory
     np.testing.assert_array_equal(ds["response"].values, np.eye(2))
     ds.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stimulus_axis": "1"}, "stimulus_axis='1'; expected a whole number"),
+        ({"stimulus_axis": True}, "stimulus_axis=True; expected a whole number"),
+        ({"dims": "unit,stimulus"}, "dims='unit,stimulus'; expected a list of names"),
+        ({"modality": 3}, "modality=3; expected text"),
+    ],
+)
+def test_an_option_of_the_wrong_kind_is_named_and_not_the_file(tmp_path, options, message):
+    np.save(tmp_path / "a.npy", np.eye(3))
+    with pytest.raises(OptionError, match=f"format npy: {message}"):
+        rc.read(tmp_path / "a.npy", stimuli="positional", **options)
+
+
+@pytest.mark.parametrize("given", ["False", "no", 2])
+def test_text_in_place_of_a_switch_does_not_switch_it_on(given):
+    from data_adapters._options import SpikeOptions, parse
+
+    assert parse(SpikeOptions, {"rate": np.bool_(False), "width": np.float32(0.5), "start": 0}, "nwb").start == 0
+    with pytest.raises(OptionError, match=r"format nwb: rate=.* expected True or False"):
+        parse(SpikeOptions, {"rate": given}, "nwb")
+    with pytest.raises(OptionError, match=r"format nwb: width='0.1'; expected a number"):
+        parse(SpikeOptions, {"width": "0.1"}, "nwb")

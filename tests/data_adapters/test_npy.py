@@ -333,3 +333,9 @@ def test_netcdf3_that_other_tools_wrote_from_a_representation(tmp_path):
     (tmp_path / "b.nc").write_bytes((tmp_path / "a.nc").read_bytes()[:-40])
     with pytest.raises(FormatError, match="b.nc"):
         data_adapters.read(tmp_path / "b.nc")["response"].load()
+
+
+def test_dims_of_another_number_of_axes_are_refused(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((3, 4)))
+    with pytest.raises(OptionError, match=r"dims=\('unit', 'stimulus', 'time'\) must name each of the 2 axes"):
+        rc.read(tmp_path / "a.npy", stimuli="positional", dims=("unit", "stimulus", "time"))

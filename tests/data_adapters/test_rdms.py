@@ -45,6 +45,29 @@ def test_struct_arrays(tmp_path, square):
     np.testing.assert_allclose(to_pairs(ds), [pairs(i) for i in range(6)])
 
 
+@pytest.mark.parametrize("n_rdms", [1, 3])
+def test_three_stimuli(tmp_path, n_rdms):
+    content = np.empty((1, n_rdms), dtype=[("RDM", object)])
+    values = np.array([[0.0, 1.0, 2.0], [3.0, 0.0, 1.0], [2.0, 4.0, 0.0]])[:n_rdms]
+    for i, row in enumerate(values):
+        content[0, i]["RDM"] = squareform(row)
+    scipy.io.savemat(tmp_path / "three.mat", {"RDMs": content})
+    np.testing.assert_array_equal(to_pairs(rc.read(tmp_path / "three.mat", stimuli=IDS[:3])), values)
+
+
+def test_matlab_of_version_73(tmp_path):
+    file = tmp_path / "new.mat"
+    values = np.stack([squareform(pairs()), squareform(pairs(1))], axis=-1)
+    with h5py.File(file, "w", userblock_size=512) as f:
+        for name, one in {"model": values[..., 0], "both": values}.items():
+            f.create_dataset(name, data=one.T).attrs["MATLAB_class"] = np.bytes_("double")
+    with open(file, "r+b") as handle:
+        handle.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
+    given = {"stimuli": IDS, "format": "matlab-rdm"}
+    np.testing.assert_array_equal(to_pairs(rc.read(file, **given)), [pairs()])
+    np.testing.assert_array_equal(to_pairs(rc.read(file, variable="both", **given)), [pairs(), pairs(1)])
+
+
 def test_plain_arrays_and_names_from_the_file(tmp_path):
     file = tmp_path / "models.mat"
     names = np.array(IDS, dtype=object)

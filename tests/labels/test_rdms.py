@@ -45,6 +45,19 @@ def test_three_rdms_of_three_stimuli_are_no_square():
     ds = rdm_set([[1.0, 2, 3], [4, 5, 6], [7, 8, 9]], stimulus=NAMES[:3])
     assert dict(ds.sizes) == {"rdm": 3, "pair": 3}
     assert dict(rdm_set(square(3), stimulus=NAMES[:3]).sizes) == {"pair": 3}
+    one_apart = 1 - np.eye(3)  # three RDMs, in each of which one pair is alike; or one square RDM
+    ds = rdm_set(one_apart, stimulus=NAMES[:3], rdm=["x", "y", "z"])
+    np.testing.assert_array_equal(ds["dissimilarity"], one_apart)
+    np.testing.assert_array_equal(rdm_set(one_apart, stimulus=NAMES[:3], time=[0, 1, 2])["dissimilarity"], one_apart)
+    stack = rdm_set(one_apart[None], stimulus=NAMES[:3], rdm=["x"])
+    np.testing.assert_array_equal(stack["dissimilarity"], np.ones((1, 3)))
+
+
+def test_stimuli_that_occur_twice_are_found_in_given_sets():
+    ds = rdm_set(np.ones(3), stimulus=list("abc"))
+    twice = ds.assign_coords(stimulus_a=("pair", list("aab")), stimulus_b=("pair", list("baa")))
+    with pytest.raises(SchemaError, match="'a' occur more than once"):
+        shared_stimuli({"x": twice})
 
 
 def test_pairs_follow_the_stimuli_asked_for():
@@ -102,7 +115,8 @@ def test_a_set_survives_a_file(tmp_path):
     [
         (np.ones(5), NAMES[:4], "expected 6 pairs"),
         (np.ones(6), NAMES, "that is the number of pairs of 4 stimuli"),
-        (np.ones(3), ["a", "a", "b"], "upper triangle"),
+        (np.ones(3), ["a", "a", "b"], "'a' occur more than once"),
+        (np.ones(3), ["a", "b", "a"], "'a' occur more than once"),
         (square(4) + np.triu(np.ones((4, 4)), 1), NAMES[:4], "not symmetric at"),
         (1 - square(4), NAMES[:4], "distance of 'owl' to itself"),
         ([1.0, np.inf, 2.0], NAMES[:3], "infinite"),

@@ -272,6 +272,19 @@ def test_a_folder_without_permission(tmp_path):
         store.save(still(), folder / "it.nc")
 
 
+def test_a_read_only_file_stays(file):
+    store.save(still(), file)
+    before = file.read_bytes()
+    file.chmod(0o444)
+    link = file.with_name("link.nc")
+    link.symlink_to(file)
+    for path in (file, link):
+        with pytest.raises(FormatError, match="read-only and stays as it is; give another name"):
+            store.save(still(), path)
+    assert file.read_bytes() == before
+    assert leftovers(file.parent) == [file.name, "link.nc"]
+
+
 def test_a_target_that_is_a_folder(tmp_path):
     (tmp_path / "it.nc").mkdir()
     with pytest.raises(FormatError, match=r"it.nc: cannot be written .*check space and permissions"):

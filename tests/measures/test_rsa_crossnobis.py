@@ -143,6 +143,18 @@ def test_one_noise_per_partition(p):
         fast(values[keep], stimulus[keep], partition[keep], noise=noises)
 
 
+@pytest.mark.parametrize("labels", [["a", "b", "c"], [2, 3, 10]], ids=["text", "numbers"])
+def test_noises_of_partitions_go_with_sorted_labels_whatever_the_order_of_rows(labels):
+    values, stimulus, partition = data(m=3)
+    partition = np.array(labels)[np.unique(partition, return_inverse=True)[1]]
+    noises = [precision(7, seed) for seed in range(3)]
+    order = np.lexsort((stimulus, partition))
+    expected = fast(values[order], stimulus[order], partition[order], noise=noises)
+    last = np.lexsort((stimulus, -np.unique(partition, return_inverse=True)[1]))  # the last partition first
+    found = fast(values[last], stimulus[last], partition[last], noise=noises)
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("keep", [1.0, 0.7])
 def test_missing_values_are_means_over_units(keep):
     values, stimulus, partition = data(p=15, repeats=2, keep=keep, nan=0.3, seed=7)

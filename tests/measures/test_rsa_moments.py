@@ -55,6 +55,15 @@ def test_riemannian_finds_the_best_ridge(kind):
     assert fixed <= found + 1e-12
 
 
+def test_a_model_that_only_hurts_gets_an_infinite_ridge():
+    """Large where the data are small: every finite share of it takes the noise further from the data."""
+    data = np.random.default_rng(0).normal(size=(6, 40))
+    data -= data.mean(axis=0)
+    a, b = (rdm(patterns, "squared_euclidean") for patterns in (np.linalg.pinv(data).T, data))
+    logs = np.log(np.linalg.eigvalsh(naive.moment(b))[1:])
+    assert compare_rdms(a, b, "riemannian") == pytest.approx(-np.linalg.norm(logs - logs.mean()), rel=1e-9)
+
+
 def test_riemannian_without_a_ridge_is_a_distance_of_shapes():
     x, y, a, b = squared(p=40)
     value = compare_rdms(a, b, "riemannian", ridge=False)

@@ -145,6 +145,7 @@ def test_labels_decide_alignment(rng, groups, data):
     "change, error, message",
     [
         (lambda d, m: (d, {}), MeasureError, "0 groups of models"),
+        (lambda d, m: (d, {"a": m[0], "b": m[1], "a + b": m[0] + m[1][0]}), SchemaError, "'a . b' would be the name"),
         (lambda d, m: (d, [m[0]]), SchemaError, "mapping"),
         (lambda d, m: (d, {"a": m[0][:, :28]}), AlignmentError, "other numbers of pairs"),
         (lambda d, m: (d, {"a": np.where(np.arange(N) > 1, np.nan, m[0])}), MeasureError, "models: 2 pairs of stimuli"),

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from repcompare.measures._measure import Folds
+from repcompare.measures.decoding._information import information_bias, plugin_information
 
 Numbers = float | npt.NDArray[np.float64]
 
@@ -37,6 +38,8 @@ class DecodingResult:
         Test rows summed over folds; rows are the true classes, columns the decoded ones.
     classes : ndarray of shape (n_classes,)
         Names, in the order of ``confusion``; empty for continuous labels.
+    information, information_plugin : float or ndarray of shape (...), optional
+        Bits between the true and the decoded class, from ``confusion``: corrected for bias, and as it is.
     control_scores : ndarray of shape (n_controls, ...), optional
         Scores of control tasks.
     selectivity : float or ndarray of shape (...), optional
@@ -79,3 +82,44 @@ class DecodingResult:
     exchange: str = ""
     notes: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def information_plugin(self) -> Numbers | None:
+        """Mutual information of true and decoded class in bits, of the shares in ``confusion`` as they are.
+
+        ``sum_sr p(s, r) log2(p(s, r) / (p(s) p(r)))``, in [0, log2 n_classes]; too high where test rows are few.  None for
+        continuous labels.
+        """
+        return None if self.confusion is None else plain(plugin_information(self.confusion))
+
+    @property
+    def information(self) -> Numbers | None:
+        """Mutual information of true and decoded class in bits, without the bias of few test rows.
+
+        None for continuous labels.
+
+        Notes
+        -----
+        ``information_plugin`` less ``(sum_s (R_s - 1) - (R - 1)) / (2 N ln 2)`` (Panzeri & Treves 1996, Network 7: 87): N
+        test rows, R classes that are decoded at all, R_s of them that can be where the truth is s, by their Bayesian count.
+        Not less than 0 is taken off, since the numbers of the true classes are fixed: at most log2 n_classes, which perfect
+        decoding of classes of one size has, and about 0, also below, without information.  Some bias stays with fewer
+        than about four test rows per class and class.  Rows count as independent, so that it is corrected too little where
+        test sets overlap.  Errors that are systematic are information too: noise decoded below chance has some.
+
+        Examples
+        --------
+        >>> import numpy as np, repcompare as rc
+        >>> labels = np.repeat(["face", "house"], 30)
+        >>> x = np.eye(60)[:, :5] + 9 * (labels == "face")[:, None]
+        >>> rc.decode(x, labels).information
+        1.0
+        """
+        if self.confusion is None:
+            return None
+        return plain(plugin_information(self.confusion) - information_bias(self.confusion))
+
+
+def plain(values: npt.NDArray[np.float64]) -> Numbers:
+    """Give a float where there is a single number."""
+    return float(values) if np.ndim(values) == 0 else np.asarray(values, dtype=np.float64)

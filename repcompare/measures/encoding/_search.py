@@ -120,6 +120,16 @@ def make_problem(gram: Gram, plan: Plan, options: Options, n_targets: float = np
     return Problem(gram, fits[:k], fits[k:], pieces(plan, gram.n) if n_targets > 8 else None, plan.n_folds)
 
 
+def problem_bytes(gram: Gram, plan: Plan) -> float:
+    """Predict the bytes of the factors."""
+    size = 0.0
+    for task in (*plan.outer, *plan.inner):
+        rank = min(gram.p, task.train.size)
+        size += min(gram.p if gram.features is not None else np.inf, task.train.size) * rank
+        size += sum(rows.size * rank + rank**2 for _, rows in task.tests)
+    return 8 * size
+
+
 def predict_fold(fit: Fit, gram: Gram, values: Array, alphas: Double) -> HeldOut:
     """Return predictions and data (n_test, t) of one outer fold, by penalties (n_folds, t) of the scaled source."""
     (held,) = fit.tests

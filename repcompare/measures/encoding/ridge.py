@@ -23,7 +23,7 @@ from repcompare.measures.encoding._plan import Plan, make_plan
 from repcompare.measures.encoding._press import Hat, Residuals, left_out, make_hat
 from repcompare.measures.encoding._refit_shared import make_on_all
 from repcompare.measures.encoding._scores import SAME_FOLDS, Scored, Summary, edge_notes, outcome
-from repcompare.measures.encoding._search import Source, fill, make_problem, predict_fold
+from repcompare.measures.encoding._search import Source, fill, make_problem, predict_fold, problem_bytes
 from repcompare.measures.encoding._target import Pattern, Target, make_target
 
 CACHE_BYTES = 1 << 30  # factors beyond this are made again per target
@@ -175,7 +175,7 @@ def _prepare(options: Options, x: Array, folds: Folds) -> Source:
                 f"ridge: fold {missing[0]} has no inner folds with 3 training rows; give more rows, more "
                 f"folds, or nested=False"
             )
-    kept = _bytes(gram, plan) <= CACHE_BYTES
+    kept = problem_bytes(gram, plan) <= CACHE_BYTES
     problem = make_problem(gram, plan, options) if kept else None
     return Source(problem.gram if problem else gram, plan, problem, folds)
 
@@ -195,16 +195,6 @@ def _check_leverage(hat: Hat, lowest: float) -> None:
 def _prepare_target(options: Options, y: Array, folds: Folds) -> Target:
     check_folds(folds, "ridge", options.fewest_test)
     return make_target(options.typed(y), folds)
-
-
-def _bytes(gram: Gram, plan: Plan) -> float:
-    """Predict the bytes of the factors."""
-    size = 0.0
-    for task in (*plan.outer, *plan.inner):
-        rank = min(gram.p, task.train.size)
-        size += min(gram.p if gram.features is not None else np.inf, task.train.size) * rank
-        size += sum(rows.size * rank + rank**2 for _, rows in task.tests)
-    return 8 * size
 
 
 def _check_cost(source: Source, patterns: tuple[Pattern, ...]) -> None:

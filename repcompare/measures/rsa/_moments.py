@@ -129,7 +129,7 @@ def riemannian(a: Tensor, b: Tensor, ridge: bool) -> tuple[float, float]:
     """Return minus the affine-invariant distance of two second moments up to scale, and the ridge that was added to a.
 
     ``l`` are the logarithms of the eigenvalues of ``(G_a + r S, G_b)``; the distance is ``|l - mean(l)|``, at the best
-    r >= 0 where ``ridge`` is true, at r = 0 otherwise.
+    r >= 0 where ``ridge`` is true (infinite where the noise alone is nearest), at r = 0 otherwise.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def riemannian(a: Tensor, b: Tensor, ridge: bool) -> tuple[float, float]:
     model, noise = _between(b.root, a.moment), b.whitened_noise
 
     def distance(r: float) -> float:
-        values = np.linalg.eigvalsh(model + r * noise)
+        values = np.linalg.eigvalsh(noise if np.isinf(r) else model + r * noise)
         if not values[0] > 0:
             return UNDEFINED
         logs = np.log(values)
@@ -169,7 +169,8 @@ def _best_ridge(distance: Callable[[float], float], at_zero: float, unit: float,
     best = int(np.argmin(seen))
     around = (grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)])
     found = minimize_scalar(of_log, bounds=around, method="bounded", options={"xatol": SETTLED})
-    value, ridge = min((float(found.fun), start + unit * float(np.exp(found.x))), (at_zero, 0.0))
+    inside = float(found.fun), start + unit * float(np.exp(found.x))
+    value, ridge = min(inside, (at_zero, 0.0), (distance(np.inf), np.inf))
     if value >= UNDEFINED:
         raise MeasureError("method='riemannian': no ridge makes the first RDM positive definite; check the distances")
     return -value, ridge

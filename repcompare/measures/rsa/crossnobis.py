@@ -38,7 +38,7 @@ def crossnobis(data: Trials, noise: Noise | Sequence[Noise] | None, weighting: s
     data : Trials
         K stimuli, M partitions, P units.
     noise : Noise, sequence of Noise, optional
-        One for all, or one per partition in the order of ``data.partitions``; the identity by default.
+        One for all, or one per partition in the sorted order of their labels; the identity by default.
     weighting : {"partition", "trial"}
         Products of partition means, or of all trials from different partitions.
 
@@ -200,8 +200,8 @@ def _of_partition_noises(data: Trials, noises: Sequence[Noise]) -> Vector:
     require_complete(data, "one noise per partition")
     m = len(data.partitions)
     if len(noises) != m:
-        raise MeasureError(f"{len(noises)} noises for {m} partitions; expected one for each, in the order of the data")
-    cells = data.means(slice(None))
+        raise MeasureError(f"{len(noises)} noises for {m} partitions; expected one for each, in their sorted order")
+    cells = data.means(slice(None))[:, np.argsort(data.partitions)]  # whatever the order of the rows
     out = np.zeros((len(data.names),) * 2)
     for a, b in combinations(range(m), 2):
         out += average([noises[a], noises[b]]).gram(cells[:, a], cells[:, b])

@@ -207,7 +207,8 @@ def rdm(  # noqa: PLR0913  (a public door: every option is keyword-only)
     noise : None, str, array of shape (n_units, n_units), Noise, or a sequence of Noise
         For mahalanobis and crossnobis: an estimator (``"shrinkage_diag"``, ``"shrinkage_eye"``, ``"full"``, ``"diag"``, of
         trials minus stimulus and partition means), a precision, or what
-        :func:`repcompare.measures.rsa.noise.estimate_noise` returns; crossnobis takes one for each partition too.
+        :func:`repcompare.measures.rsa.noise.estimate_noise` returns; crossnobis takes one for each partition too, in the
+        sorted order of their labels.
     stimulus : sequence, shape (n_trials,), optional
         Labels of repeats.  Stimuli keep the order of first appearance.  Repeats are averaged, except in the cross-validated
         distances.

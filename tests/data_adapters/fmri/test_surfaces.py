@@ -205,3 +205,19 @@ def test_conte69(data_dir):
     parcels = rc.read(str(path).replace("dtseries", "ptseries"), stimuli=["myelin", "thickness"])
     assert parcels.sizes["unit"] == 54 and parcels["unit_id"].values[1] == "BA2_FRB08"
     assert 1 < float(parcels["response"][0].mean()) < 2 < float(parcels["response"][1].mean()) < 4.8
+
+
+def test_one_hemisphere_of_a_cifti_file(tmp_path):
+    path = write_cifti(tmp_path / "a.dtseries.nii", Y, series(), brain_models())
+    ds = rc.read(path, hemisphere="right")
+    np.testing.assert_array_equal(ds["response"].values, Y[:, 3:5])
+    np.testing.assert_array_equal(ds["response"].isel(time=[3, 0], unit=[1, 0]).values, Y[[3, 0]][:, [4, 3]])
+    assert ds["unit_id"].values.tolist() == ["CORTEX_RIGHT/1", "CORTEX_RIGHT/2"]
+    assert ds["unit_vertex"].values.tolist() == [1, 2] and "hemisphere right: 2 of 7 units" in ds.attrs["history"]
+    left = rc.read([path, tmp_path / "a.dtseries.nii"][:1], hemisphere="left")
+    np.testing.assert_array_equal(left["response"].values, Y[:, [0, 1, 2, 5, 6]])
+    with pytest.raises(OptionError, match="hemisphere='L' is not an option; known: left, right"):
+        rc.read(path, hemisphere="L")
+    whole = nibabel.cifti2.BrainModelAxis.from_surface([0, 1, 3, 4, 2, 6, 5], 7, "Cortex")
+    with pytest.raises(OptionError, match="no unit lies there alone; found none"):
+        rc.read(write_cifti(tmp_path / "b.dtseries.nii", Y, series(), whole), hemisphere="left")

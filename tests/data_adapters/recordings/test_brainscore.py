@@ -115,6 +115,40 @@ def test_what_was_changed_since_is_written_as_it_is_now(tmp_path):
     np.testing.assert_array_equal(with_time["data"].values.ravel(), [7, 7])
 
 
+def test_names_of_ours_come_back(tmp_path):
+    """Voxel indices, mm and labels that an assembly would call something else."""
+    places = {f"unit_{axis}": np.arange(3) + i for i, axis in enumerate("ijk")}
+    mm = {f"unit_{axis}": np.arange(3.0) + i for i, axis in enumerate("xyz")}
+    ds = rc.representation(
+        np.eye(4)[:, :3],
+        dims=("presentation", "unit"),
+        stimulus_id=list("abab"),
+        repeat=[0, 0, 1, 1],
+        run=[1, 1, 2, 2],
+        stimulus_x=[0.1, 0.2, 0.1, 0.2],
+        unit_subject=["s1", "s1", "s2"],
+        attrs={"modality": "fmri", "response_units": "percent signal"},
+        **places,
+        **mm,
+    )
+    write(ds, tmp_path / "assy.nc")
+    back = rc.read(tmp_path / "assy.nc")
+    assert set(back.coords) == set(ds.coords) | {"unit_id"}
+    for name in set(ds.coords) - {"unit_id"}:
+        np.testing.assert_array_equal(back[name], ds[name])
+    np.testing.assert_array_equal(back.response, ds.response)
+    assert back.attrs["response_units"] == "percent signal"
+    write(back, tmp_path / "again.nc")
+    same(tmp_path / "assy.nc", tmp_path / "again.nc")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"x": "response"}', '{"x": "unit_id"}', '{"x": "unit_a", "y": "unit_a"}'])
+def test_a_record_of_names_that_makes_no_sense_is_left_aside(tmp_path, text):
+    ds = rc.representation(np.eye(2), stimulus=["a", "b"], unit_x=[1.0, 2.0])
+    assembly(ds).assign_attrs(repcompare_names=text).to_netcdf(tmp_path / "assy.nc", engine="netcdf4")
+    assert rc.read(tmp_path / "assy.nc").unit_x_brainscore.values.tolist() == [1.0, 2.0]
+
+
 def test_repeats_without_numbers_and_units_that_share_a_name(tmp_path):
     file = write_assembly(tmp_path / "assy.nc", bins=1)
     with xr.open_dataset(file) as opened:
@@ -231,3 +265,15 @@ def test_real_assemblies_lose_nothing(tmp_path, data_dir, name):
         np.testing.assert_array_equal(ds["response"].values, stored[variable].values)
     write(ds, tmp_path / "back.nc")
     same(file, tmp_path / "back.nc")
+
+
+def test_options_that_an_assembly_does_not_take_are_refused(tmp_path):
+    ds = rc.representation(np.eye(3), stimulus=list("abc"))
+    path = tmp_path / "a.nc"
+    write(ds, path)
+    with pytest.raises(OptionError, match="width= is for files of spike times; these are responses"):
+        rc.read(path, width=0.1)
+    with pytest.raises(OptionError, match="stimulus= is for files of spike times"):
+        rc.read(path, stimulus="name")
+    with pytest.raises(OptionError, match="stimuli='nope.csv': expected a CSV file"):
+        rc.read(path, stimuli="nope.csv")
